@@ -1,0 +1,1 @@
+"""What a sensor says: bytes and export files in, sample batches out."""

@@ -1,0 +1,120 @@
+"""Edge: sample batches onto Kafka. A batch counts as sent when all in-sync replicas have it (acks=all)."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from ingest.record import Record, encode, split
+from ingest.topics import SAMPLES
+from vitals.batch import BatchHeader, SampleColumns
+from vitals.errors import VigilError
+
+_MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+# Uncompressed bytes of one broker batch: at 100 samples a record some sixty records share one zstd frame.
+_MAX_BATCH_BYTES: Final = 512 * 1024
+
+
+class BrokerUnreachable(VigilError):
+    """The broker did not take a batch; nothing is known to be stored, so the sender keeps it and sends it again."""
+
+
+async def can_be_idempotent(bootstrap_servers: str) -> bool:
+    """Ask the broker for a producer id. Tansu has none to give; Apache Kafka does."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await client.bootstrap()
+        node = client.get_random_node()
+        answer = await client.send(node, InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0))
+        return bool(answer.error_code == 0 and answer.producer_id >= 0)
+    except (KafkaError, OSError, ValueError, NotImplementedError):
+        return False
+    finally:
+        await client.close()
+
+
+class Publisher:
+    """Sends batches. `linger_ms` trades latency for smaller wire size: records that wait together compress together.
+
+    `max_pending` bounds the records that are under way, and so memory: `send` waits while it is reached.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, linger_ms: int = 5, max_pending: int = 2_000) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._linger_ms = linger_ms
+        self._pending = asyncio.Semaphore(max_pending)
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect. Raises `BrokerUnreachable` if no broker answers."""
+        idempotent = await can_be_idempotent(self._bootstrap_servers)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            acks="all",
+            enable_idempotence=idempotent,
+            compression_type="zstd",
+            linger_ms=self._linger_ms,
+            max_batch_size=_MAX_BATCH_BYTES,
+            max_request_size=_MAX_REQUEST_BYTES,
+        )
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            raise BrokerUnreachable(f"no Kafka broker answers at {self._bootstrap_servers}") from error
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Send what waits, then disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def publish(self, header: BatchHeader, columns: SampleColumns, *, topic: str = SAMPLES) -> None:
+        """Send a batch, in as many records as it needs, and return when the broker has all of it.
+
+        Raises `BrokerUnreachable` where it has not; sending the whole batch again stores nothing twice.
+        """
+        acks = [await self.send(encode(header, piece), topic=topic) for piece in split(columns)]
+        await self.confirm(acks)
+
+    async def send(self, record: Record, *, topic: str) -> asyncio.Future[Any]:
+        """Queue one record and return the future of its acknowledgement; waits while too many are under way."""
+        if self._producer is None:
+            raise BrokerUnreachable("the publisher is not started")
+        await self._pending.acquire()
+        try:
+            ack: asyncio.Future[Any] = await self._producer.send(
+                topic, value=record.value, key=record.key, headers=list(record.headers)
+            )
+        except (KafkaError, OSError) as error:
+            self._pending.release()
+            raise BrokerUnreachable(f"the broker does not take records for {topic}") from error
+        except BaseException:
+            self._pending.release()
+            raise
+        ack.add_done_callback(lambda _: self._pending.release())
+        return ack
+
+    @staticmethod
+    async def confirm(acks: list[asyncio.Future[Any]]) -> None:
+        """Wait until every record is acknowledged. Raises `BrokerUnreachable` if one is not."""
+        outcomes = await asyncio.gather(*acks, return_exceptions=True)
+        failed = [one for one in outcomes if isinstance(one, BaseException)]
+        if failed:
+            raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]

@@ -1,0 +1,1 @@
+"""From records to rows and alerts: pure stages, and the Faust apps that drive them."""
