@@ -12,11 +12,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ingest.record import Record, encode, split
-from ingest.topics import SAMPLES
+from ingest.topics import MAX_MESSAGE_BYTES, SAMPLES
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.errors import VigilError
 
-_MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 # Uncompressed bytes of one broker batch: at 100 samples a record some sixty records share one zstd frame.
 _MAX_BATCH_BYTES: Final = 512 * 1024
 
@@ -61,7 +60,7 @@ class Publisher:
             compression_type="zstd",
             linger_ms=self._linger_ms,
             max_batch_size=_MAX_BATCH_BYTES,
-            max_request_size=_MAX_REQUEST_BYTES,
+            max_request_size=MAX_MESSAGE_BYTES,
         )
         try:
             await producer.start()

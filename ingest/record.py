@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest.topics import MAX_MESSAGE_BYTES
 from vitals.batch import (
     SCHEMA_VERSION,
     BatchHeader,
@@ -30,9 +31,8 @@ from vitals.errors import VigilError
 from vitals.ids import device_id, is_opaque, patient_id
 from vitals.quality import Reason
 
-MAX_SAMPLES: Final = 20_000
-"""The most samples one record may hold; at 66 bytes each a record stays below two mebibytes before compression."""
-MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_SAMPLES: Final = 10_000
+"""The most samples one record may hold: at 81 bytes each (with sample ids) it stays below `MAX_MESSAGE_BYTES`."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -175,8 +175,10 @@ def _text(raw: bytes | None) -> str:
 
 
 def _open(value: bytes | None) -> list[pa.RecordBatch]:
-    if not value or len(value) > MAX_BYTES:
-        raise MalformedRecord(Reason.OVERSIZED, f"a record's value has 1 to {MAX_BYTES} bytes, not {len(value or b'')}")
+    if not value or len(value) > MAX_MESSAGE_BYTES:
+        raise MalformedRecord(
+            Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"
+        )
     try:
         with pa.ipc.open_stream(value) as reader:
             return _read(reader)

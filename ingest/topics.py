@@ -17,7 +17,8 @@ NOTIFICATIONS: Final = "vigil.notifications"
 NOTIFICATIONS_STATUS: Final = "vigil.notifications.status"
 
 _DAY_MS: Final = 86_400_000
-_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""The largest Kafka record: what a consumer buffers is bounded by this times the records it buffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Topic:
     def config(self) -> dict[str, str]:
         """Return the broker's topic configuration."""
         policy = {"cleanup.policy": "compact"} if self.compacted else {"retention.ms": str(self.retention_ms)}
-        return {**policy, "max.message.bytes": str(_MAX_MESSAGE_BYTES), **self.extra}
+        return {**policy, "max.message.bytes": str(MAX_MESSAGE_BYTES), **self.extra}
 
 
 # The broker's copy must outlive the longest outage of the database that is to be survived; alerts must outlive a

@@ -20,7 +20,7 @@ class Context(IntFlag):
 
 
 class Flag(IntFlag):
-    """Doubts that validation attaches to an accepted sample (stored in a smallint). None of them rejects."""
+    """What validation notes on an accepted sample (stored in a smallint). None of these rejects it."""
 
     LOW_QUALITY = 1  # quality below `TRUSTWORTHY`
     NO_CONTACT = 2
@@ -28,6 +28,7 @@ class Flag(IntFlag):
     RATE_OF_CHANGE = 8
     OUT_OF_ORDER = 16
     UNLIKELY_SEQUENCE = 32
+    TOMBSTONE = 128  # the source deleted this sample; the row stays to guard its identity
 
 
 class Reason(StrEnum):
@@ -45,7 +46,6 @@ class Reason(StrEnum):
     FUTURE = "future"
     TOO_OLD = "too_old"
     DURATION = "duration"  # negative, zero for an interval metric, or too long
-    DUPLICATE_IN_BATCH = "duplicate_in_batch"
     CONFLICT = "conflict"  # the same identity and the same written time, but another value
     WRITE_REFUSED = "write_refused"  # the database refuses this very record
 

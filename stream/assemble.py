@@ -1,0 +1,124 @@
+"""From raw records to one write: decode, validate, turn into rows. Pure; the keys come from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.record import Decoded, Headers, decode_many, hint
+from stream.validate import REASONS, flags, reasons
+from timeseries.model import Rejected, SourceRecord
+from timeseries.rows import ROW, Rows
+from vitals.batch import BatchHeader
+from vitals.catalogue import BY_NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A Kafka record as the consumer hands it over.
+
+    `epoch` and `follows` (the offset at which the watermark stands before this record) are the recorder's to fill in.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    epoch: int = 0
+    follows: int = 0
+
+    def source(self) -> SourceRecord:
+        """Return the record as the quarantine keeps it."""
+        patient, device, adapter = hint(self.key, self.headers)
+        return SourceRecord(
+            self.topic, self.partition, self.epoch, self.offset, self.timestamp_ms,
+            patient, device, adapter, self.key, list(self.headers), self.value,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Decoded records and the verdict on each sample (an index into `stream.validate.REASONS`, 0 accepted)."""
+
+    decoded: Decoded
+    codes: NDArray[np.uint8]
+
+    @property
+    def patients(self) -> list[str]:
+        """The distinct patient ids."""
+        return list({header.patient_id for header in self.decoded.headers if header is not None})
+
+    @property
+    def origins(self) -> list[tuple[str, str]]:
+        """The distinct (device id, source app) pairs."""
+        return list({(header.device_id, header.source_app) for header in self.decoded.headers if header is not None})
+
+    @property
+    def adapters(self) -> list[str]:
+        """Each record's adapter, `unknown` where the record could not be opened."""
+        return ["unknown" if header is None else header.adapter for header in self.decoded.headers]
+
+
+def validate(records: Sequence[RawRecord]) -> Validated:
+    """Decode and validate records. Raises nothing: what cannot be decoded stands in `decoded.failures`."""
+    decoded = decode_many((record.key, record.value, record.headers) for record in records)
+    return Validated(decoded, reasons(decoded.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Accepted samples as rows, and where each came from: its record's position and its index in that record."""
+
+    rows: Rows
+    record: NDArray[np.int32]
+    index: NDArray[np.int32]
+
+
+def place(validated: Validated, patient_keys: Mapping[str, int], origin_keys: Mapping[tuple[str, str], int]) -> Placed:
+    """Return the accepted samples as rows of `samples`. Raises KeyError for an id without a key."""
+    decoded = validated.decoded
+    record, index = _positions(decoded.counts)
+    accepted = np.flatnonzero(validated.codes == 0)
+    columns, record, index = decoded.columns.take(accepted), record[accepted], index[accepted]
+    rows = np.empty(len(accepted), ROW)
+    rows["patient_key"] = _per_record(decoded.headers, lambda h: patient_keys[h.patient_id])[record]
+    rows["origin_key"] = _per_record(decoded.headers, lambda h: origin_keys[h.device_id, h.source_app])[record]
+    rows["time"], rows["written_at"], rows["received_at"] = columns.start_us, columns.written_us, columns.received_us
+    rows["metric_key"], rows["duration_ms"] = columns.metric, columns.duration_ms
+    rows["value"] = np.where(columns.deleted, 0.0, columns.value)
+    rows["quality"] = np.where(columns.deleted, np.float32(0), columns.quality)
+    rows["flags"], rows["context"] = flags(columns), columns.context
+    rows["zone_offset_min"] = columns.zone_offset_min
+    return Placed(rows, record, index)
+
+
+def rejected(validated: Validated) -> list[Rejected]:
+    """Return what goes into quarantine: records that could not be opened, then samples with their reasons."""
+    decoded = validated.decoded
+    found = [Rejected(position, -1, error.reason.value) for position, error in sorted(decoded.failures.items())]
+    bad = np.flatnonzero(validated.codes)
+    if not len(bad):
+        return found
+    record, index = _positions(decoded.counts)
+    for at in bad:
+        reason, metric = REASONS[validated.codes[at]], BY_NUMBER.get(int(decoded.columns.metric[at]))
+        found.append(Rejected(int(record[at]), int(index[at]), str(reason), None if metric is None else metric.code))
+    return found
+
+
+def _positions(counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return, for every sample of the joined columns, its record's position and its index within that record."""
+    record = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    starts = np.cumsum(counts) - counts
+    index = np.arange(len(record)) - starts[record]
+    return record, index.astype(np.int32)
+
+
+def _per_record(headers: Sequence[BatchHeader | None], key_of: Callable[[BatchHeader], int]) -> NDArray[np.int32]:
+    return np.array([0 if header is None else key_of(header) for header in headers], np.int32)

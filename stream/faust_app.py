@@ -1,0 +1,113 @@
+"""Edge: the Faust application that both workers build on, with what FACTS.md measured taken to heart.
+
+Faust commits what it never processed, so nothing of ours rests on its offsets: after every assignment it asks its
+consumer where to go (`seek_to_committed`), and this consumer answers with what its worker says. Records arrive as raw
+bytes; decoding, failing and acknowledging are the worker's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.types import TP
+
+from stream.assemble import RawRecord
+from stream.recorder import Partition
+
+log = structlog.get_logger(__name__)
+
+WhereToRead = Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]]
+
+_FETCH_WAIT_MS: Final = 50
+"""Faust hard-codes 1500: an idle partition would hold a busy one that long."""
+
+
+class _Thread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - aiokafka takes it only where Faust has fixed it
+        return consumer
+
+
+class WorkerConsumer(Consumer):  # type: ignore[misc]
+    """Reads from where the worker says, and tells Kafka its offsets only so that outside tools can see the lag."""
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to what the worker says; Faust calls this after each assignment and each pause."""
+        assigned = [(tp.topic, tp.partition) for tp in self.assignment()]
+        where = await self.app.where_to_read(assigned) if assigned else {}
+        offsets = {TP(topic, partition): offset for (topic, partition), offset in where.items()}
+        await self.seek_wait(offsets)
+        return offsets
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        try:
+            return bool(await super()._commit(offsets))
+        except Exception as error:  # noqa: BLE001 - the database has the truth, a failed commit is only a blind lag metric
+            log.info("commit_failed", error=type(error).__name__)
+            return False
+
+
+class WorkerApp(faust.App):  # type: ignore[misc]
+    """A Faust app whose consumer asks `where_to_read` after each assignment."""
+
+    where_to_read: WhereToRead
+
+
+def build_app(
+    name: str,
+    bootstrap_servers: str,
+    topic: str,
+    where_to_read: WhereToRead,
+    *,
+    buffer: int = 256,
+    session_s: float = 6.0,
+) -> tuple[WorkerApp, Any]:
+    """Return the app, and the topic as raw bytes to put an agent on.
+
+    `buffer` bounds the records held in memory; `session_s` the time until a dead worker's partitions move on.
+    """
+    app = WorkerApp(
+        name,
+        broker=";".join(f"kafka://{server}" for server in bootstrap_servers.split(",")),
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / 6,
+        broker_rebalance_timeout=session_s,
+        broker_commit_interval=2.0,
+        broker_max_poll_records=buffer,
+        stream_buffer_maxsize=buffer,
+        stream_wait_empty=False,
+        producer_acks=-1,
+        producer_compression_type="zstd",
+    )
+    app.where_to_read = where_to_read
+    app.transport.Consumer = WorkerConsumer
+    raw = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    return app, raw
+
+
+def raw_record(event: Any) -> RawRecord:
+    """Return a Faust event as the pure stages know it."""
+    message = event.message
+    return RawRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0) * 1_000),
+        key=message.key,
+        value=message.value,
+        headers=message.headers or (),
+    )

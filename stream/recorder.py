@@ -1,0 +1,222 @@
+"""Edge: takes records in the order of their offsets and stores them; the database's watermark is the only truth.
+
+The recorder never raises for what a record holds: a record that cannot be opened or a sample that cannot be true goes
+into quarantine, a batch that the database refuses is cut in halves until the one record that it refuses is found and
+quarantined. While the database does not answer it waits and tries again, holding at most one batch being written and
+one being prepared; memory is bounded by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+import structlog
+
+from stream import metrics
+from stream.assemble import Placed, RawRecord, Validated, place, rejected, validate
+from stream.progress import PartitionProgress, Verdict
+from timeseries.model import (
+    Advance,
+    Fenced,
+    Rejected,
+    StoreRefused,
+    StoreUnavailable,
+    Watermark,
+    WriteBatch,
+    WriteOutcome,
+)
+from timeseries.rows import ROW
+from vitals.clock import Clock, system_clock
+from vitals.quality import Reason
+
+log = structlog.get_logger(__name__)
+
+Partition = tuple[str, int]
+_T = TypeVar("_T")
+
+
+class Store(Protocol):
+    """What the recorder needs of `timeseries.store.SampleStore`."""
+
+    keys: Keys
+
+    async def watermarks(self, topics: Sequence[str]) -> dict[Partition, Watermark]: ...  # noqa: D102
+    async def begin_epoch(self, mark: Watermark, next_offset: int) -> Watermark: ...  # noqa: D102
+    async def resolve_keys(self, patients: Sequence[str], origins: Sequence[tuple[str, str]]) -> None: ...  # noqa: D102
+    async def write(self, batch: WriteBatch) -> WriteOutcome: ...  # noqa: D102
+
+
+class Keys(Protocol):
+    """The keys that `resolve_keys` learned."""
+
+    patients: dict[str, int]
+    origins: dict[tuple[str, str], int]
+
+
+class Log(Protocol):
+    """What the recorder asks of the broker beside the stream of records."""
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Deliver from `offset` on."""
+
+    async def holds(self, partition: Partition, offset: int, crc: int | None) -> bool:
+        """Tell whether the log still has the record at `offset` with this CRC-32."""
+
+    async def earliest(self, partition: Partition) -> int:
+        """Return the first offset that the log has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits between attempts: doubling from `first_s` up to `most_s`, with full jitter."""
+
+    first_s: float = 0.1
+    most_s: float = 5.0
+
+    def delay_s(self, attempt: int) -> float:
+        """Return how long to wait before the given further attempt (1, 2, ...)."""
+        ceiling = min(self.most_s, self.first_s * 2 ** min(attempt - 1, 16))
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+
+
+class Recorder:
+    """One worker's recording of the partitions that are assigned to it."""
+
+    def __init__(self, store: Store, log_: Log, *, backoff: Backoff | None = None, clock: Clock = system_clock) -> None:
+        self._store = store
+        self._log = log_
+        self._backoff = backoff or Backoff()
+        self._clock = clock
+        self._progress: dict[Partition, PartitionProgress] = {}
+
+    async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Return where to read each partition from: at the last stored record, which is then recognised by its CRC."""
+        topics = sorted({topic for topic, _ in partitions})
+        marks = await self._patiently(lambda: self._store.watermarks(topics))
+        for partition in partitions:
+            mark = marks.get(partition, Watermark(*partition))
+            self._progress[partition] = _progress_of(mark)
+        return {partition: self._progress[partition].start_at for partition in partitions}
+
+    async def take(self, records: Sequence[RawRecord]) -> None:
+        """Store what is new among `records`, and return when it is stored."""
+        fresh = await self._admit(records)
+        if fresh:
+            await self._store_all(fresh)
+
+    async def _admit(self, records: Sequence[RawRecord]) -> list[RawRecord]:
+        fresh: list[RawRecord] = []
+        for record in records:
+            partition = (record.topic, record.partition)
+            progress = self._progress.get(partition)
+            if progress is None:  # revoked while it was buffered: whoever has the partition now stores it
+                continue
+            crc = None if progress.anchored else crc_of(record.value)
+            verdict = progress.admit(record.offset, crc, self._clock())
+            if verdict is Verdict.SUSPECT:
+                await self._suspect(partition, progress)
+            elif verdict is Verdict.SEEK:
+                metrics.GAPS.inc()
+                await self._log.seek(partition, progress.expected)
+            elif verdict is Verdict.REDELIVERED:
+                metrics.REDELIVERED.inc()
+            elif verdict in {Verdict.TAKE, Verdict.TAKE_AFTER_GAP}:
+                if verdict is Verdict.TAKE_AFTER_GAP:
+                    log.warning("offsets_missing_in_log", partition=partition, first=progress.expected)
+                fresh.append(replace(record, epoch=progress.epoch, follows=progress.expected))
+                progress.taken(record.offset)
+        return fresh
+
+    async def _suspect(self, partition: Partition, progress: PartitionProgress) -> None:
+        if await self._log.holds(partition, progress.expected - 1, progress.anchor_crc):
+            return  # an event from before the assignment; the anchor is still to come
+        mark = Watermark(*partition, progress.epoch, progress.expected)
+        earliest = await self._log.earliest(partition)
+        log.warning("log_recreated", partition=partition, earliest=earliest)
+        metrics.EPOCHS.inc()
+        try:
+            renewed = await self._patiently(lambda: self._store.begin_epoch(mark, earliest))
+        except Fenced:
+            renewed = (await self._patiently(lambda: self._store.watermarks([partition[0]])))[partition]
+        self._progress[partition] = _progress_of(renewed)
+        await self._log.seek(partition, self._progress[partition].start_at)
+
+    async def _store_all(self, records: list[RawRecord]) -> None:
+        try:
+            await self._write(records)
+        except StoreRefused:
+            if len(records) == 1:
+                await self._write(records, refused=True)
+                return
+            middle = len(records) // 2
+            await self._store_all(records[:middle])
+            await self._store_all(records[middle:])
+        except Fenced:
+            await self._reload({(record.topic, record.partition) for record in records})
+
+    async def _write(self, records: list[RawRecord], *, refused: bool = False) -> None:
+        validated = validate(records)
+        if refused:
+            placed, bad = _NOTHING, [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
+        else:
+            await self._patiently(lambda: self._store.resolve_keys(validated.patients, validated.origins))
+            placed, bad = place(validated, self._store.keys.patients, self._store.keys.origins), rejected(validated)
+        batch = _batch(records, validated, placed, bad)
+        metrics.count(await self._patiently(lambda: self._store.write(batch)), bad)
+
+    async def _reload(self, partitions: set[Partition]) -> None:
+        """Another worker wrote where we meant to: forget what we thought, go where the database says."""
+        metrics.FENCED.inc()
+        for partition, offset in (await self.assigned(sorted(partitions))).items():
+            await self._log.seek(partition, offset)
+
+    async def _patiently(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        attempt = 0
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                attempt += 1
+                metrics.STORE_RETRIES.inc()
+                log.warning("store_unavailable", attempt=attempt, error=str(error))
+                await asyncio.sleep(self._backoff.delay_s(attempt))
+
+
+_NOTHING = Placed(np.empty(0, ROW), np.empty(0, np.int32), np.empty(0, np.int32))
+
+
+def crc_of(value: bytes | None) -> int:
+    """Return the CRC-32 by which a stored record is recognised in the log."""
+    return zlib.crc32(value or b"")
+
+
+def _progress_of(mark: Watermark) -> PartitionProgress:
+    anchored = mark.last_crc is None or mark.next_offset == 0
+    return PartitionProgress(mark.epoch, mark.next_offset, mark.last_crc, anchored=anchored)
+
+
+def _batch(records: Sequence[RawRecord], validated: Validated, placed: Placed, bad: Sequence[Rejected]) -> WriteBatch:
+    first: dict[Partition, RawRecord] = {}
+    last: dict[Partition, RawRecord] = {}
+    for record in records:
+        first.setdefault((record.topic, record.partition), record)
+        last[record.topic, record.partition] = record
+    advances = [
+        Advance(*partition, end.epoch, first[partition].follows, end.offset, end.timestamp_ms, crc_of(end.value))
+        for partition, end in sorted(last.items())
+    ]
+    return WriteBatch(
+        rows=placed.rows,
+        record=placed.record,
+        index=placed.index,
+        adapters=validated.adapters,
+        advances=advances,
+        describe=lambda position: records[position].source(),
+        rejected=bad,
+    )

@@ -1,0 +1,79 @@
+"""A stored sample as a numpy row, and PostgreSQL's binary COPY form of many of them.
+
+Every column of `samples` has a fixed width and is never null, so the wire form of a batch is one numpy array: two bytes
+of column count, then four bytes of length and the big-endian value for each column (PostgreSQL documentation, COPY,
+Binary Format). No value is touched by Python on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.void]
+"""A structured array of dtype `ROW`."""
+
+ROW: Final = np.dtype(
+    [
+        ("time", "i8"), ("written_at", "i8"), ("received_at", "i8"), ("value", "f8"), ("patient_key", "i4"),
+        ("origin_key", "i4"), ("duration_ms", "i4"), ("quality", "f4"), ("metric_key", "i2"), ("flags", "i2"),
+        ("context", "i2"), ("zone_offset_min", "i2"),
+    ]
+)  # fmt: skip
+COLUMNS: Final = ROW.names or ()
+IDENTITY: Final = ("patient_key", "metric_key", "origin_key", "time", "duration_ms")
+_TIMES: Final = frozenset({"time", "written_at", "received_at"})
+
+# timestamptz counts microseconds from 2000-01-01 UTC.
+PG_EPOCH_US: Final = 946_684_800_000_000
+_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+_WIRE: Final = np.dtype(
+    [("fields", ">i2")]
+    + [part for name in COLUMNS for part in ((f"{name}_len", ">i4"), (name, ROW[name].newbyteorder(">")))]
+)
+_BLANK: Final = np.zeros(1, _WIRE)
+_BLANK["fields"] = len(COLUMNS)
+for _name in COLUMNS:
+    _BLANK[f"{_name}_len"] = ROW[_name].itemsize
+
+MIN_TIME_US: Final = -2_208_988_800_000_000  # 1900-01-01
+MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
+"""Times that a row may hold; validation is far stricter, this guards the column's type."""
+
+
+def sort_order(rows: Rows) -> NDArray[np.intp]:
+    """Return the order of the unique index: inserting in it is 1.7 times as fast (FACTS, PostgreSQL)."""
+    return np.lexsort(tuple(rows[name] for name in reversed(IDENTITY)))
+
+
+def same_as_previous(rows: Rows) -> NDArray[np.bool_]:
+    """Tell, for rows sorted by identity, which have the identity of the row before them."""
+    same = np.zeros(len(rows), np.bool_)
+    if len(rows) > 1:
+        same[1:] = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in IDENTITY])
+    return same
+
+
+def to_copy(rows: Rows) -> bytes:
+    """Return rows in binary COPY form, header and trailer included."""
+    wire = np.repeat(_BLANK, len(rows))
+    for name in COLUMNS:
+        wire[name] = rows[name] - PG_EPOCH_US if name in _TIMES else rows[name]
+    return _HEADER + wire.tobytes() + _TRAILER
+
+
+def from_copy(data: bytes) -> Rows:
+    """Return the rows of `COPY (SELECT <COLUMNS>) TO STDOUT (FORMAT BINARY)`. Raises ValueError for another shape."""
+    body = data[len(_HEADER) : -len(_TRAILER)]
+    if not data.startswith(_HEADER) or len(body) % _WIRE.itemsize:
+        raise ValueError("not the binary COPY form of sample rows")
+    wire = np.frombuffer(body, _WIRE)
+    rows = np.empty(len(wire), ROW)
+    for name in COLUMNS:
+        rows[name] = wire[name]
+        if name in _TIMES:
+            rows[name] += PG_EPOCH_US
+    return rows

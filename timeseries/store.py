@@ -1,0 +1,279 @@
+"""Edge: writes batches to PostgreSQL. One transaction a batch: watermarks first, then samples, then all they imply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import errors
+
+from timeseries import quarantine
+from timeseries.arrays import NumpyArrayDumper
+from timeseries.derive import dirty_hours, newest_of_each_series
+from timeseries.keys import KeyRing
+from timeseries.model import (
+    Advance,
+    DuplicateReason,
+    Fenced,
+    Rejected,
+    StoreRefused,
+    StoreUnavailable,
+    Watermark,
+    WriteBatch,
+    WriteOutcome,
+)
+from timeseries.queries import load
+from timeseries.rows import COLUMNS, Rows, from_copy, same_as_previous, sort_order, to_copy
+from timeseries.versions import Resolution, resolve
+from vitals.quality import Reason
+
+_SQL: Final = load("store")
+_COLUMN_LIST: Final = ", ".join(COLUMNS)
+_COPY_CHUNK: Final = 256 * 1024  # a few hundred KiB a write pipeline with the server (FACTS, PostgreSQL)
+# SQLSTATE classes in which the very same batch may succeed later: connection, resources, operator intervention, ...
+_TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "XX")
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+def _times(values: NDArray[np.int64]) -> NDArray[np.datetime64]:
+    return np.ascontiguousarray(values).view("M8[us]")
+
+
+class SampleStore:
+    """The recorder's side of the database. One connection, one writer: calls do not overlap."""
+
+    def __init__(self, url: str, *, statement_timeout_s: float = 60.0, connect_timeout_s: int = 5) -> None:
+        self._url = url
+        self._options = f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=20000 -c timezone=UTC"
+        self._connect_timeout_s = connect_timeout_s
+        self._connection: Connection | None = None
+        self.keys = KeyRing()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def watermarks(self, topics: Sequence[str]) -> dict[tuple[str, int], Watermark]:
+        """Return how far each partition of `topics` is stored. Raises `StoreUnavailable`."""
+        async with _Translated(self):
+            cursor = await (await self._open()).execute(_SQL["read_watermarks"], {"topics": list(topics)})
+            return {(row[0], row[1]): Watermark(*row) for row in await cursor.fetchall()}
+
+    async def begin_epoch(self, mark: Watermark, next_offset: int) -> Watermark:
+        """Declare the log that `mark` speaks of gone, and start again at `next_offset` in a new epoch.
+
+        Raises `Fenced` if another recorder did so first, `StoreUnavailable` if the database does not answer.
+        """
+        async with _Translated(self):
+            connection = await self._open()
+            await connection.execute(_SQL["open_watermarks"], {"topics": [mark.topic], "partitions": [mark.partition]})
+            values = {"topic": mark.topic, "partition": mark.partition, "epoch": mark.epoch, "next_offset": next_offset}
+            row = await (await connection.execute(_SQL["begin_epoch"], values)).fetchone()
+        if row is None:
+            raise Fenced(f"{mark.topic}/{mark.partition} has begun another epoch")
+        return Watermark(mark.topic, mark.partition, row[0], next_offset)
+
+    async def resolve_keys(self, patients: Sequence[str], origins: Sequence[tuple[str, str]]) -> None:
+        """Make `keys` know these patient ids and (device id, source app) pairs. Raises `StoreUnavailable`."""
+        if self.keys.knows(patients, origins):
+            return
+        async with _Translated(self):
+            await self.keys.learn(await self._open(), patients, origins)
+
+    async def write(self, batch: WriteBatch) -> WriteOutcome:
+        """Store one batch and move the watermarks, all or nothing.
+
+        Raises `Fenced` if a watermark does not stand where the batch begins, `StoreUnavailable` where trying again can
+        help and `StoreRefused` where it cannot; in every case nothing of the batch is stored.
+        """
+        async with _Translated(self):
+            connection = await self._open()
+            async with connection.transaction():
+                await _lock(connection, batch.advances)
+                outcome, stored, rejected, again = await _put_samples(connection, batch)
+                await _put_derived(connection, stored)
+                await quarantine.put(connection, batch, [*batch.rejected, *rejected])
+                await _count_duplicates(connection, batch, again)
+                await _move(connection, batch.advances)
+        return outcome
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, options=self._options, connect_timeout=self._connect_timeout_s
+            )
+            self._connection.adapters.register_dumper(np.ndarray, NumpyArrayDumper)
+        return self._connection
+
+
+class _Translated:
+    """Turns psycopg's errors into the store's; drops a connection that may be unusable."""
+
+    def __init__(self, store: SampleStore) -> None:
+        self._store = store
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, (Fenced, StoreRefused)):
+            return
+        if not isinstance(error, (psycopg.Error, OSError)):
+            await self._store.close()  # cancelled or broken in mid-protocol: never reuse this connection
+            return
+        state = getattr(error, "sqlstate", None)
+        if state is None or state.startswith(_TRANSIENT):
+            await self._store.close()
+            raise StoreUnavailable(f"the database does not answer (SQLSTATE {state or 'none'})") from error
+        raise StoreRefused(f"the database refuses the batch (SQLSTATE {state})") from error
+
+
+async def _lock(connection: Connection, advances: Sequence[Advance]) -> None:
+    names = {"topics": [a.topic for a in advances], "partitions": [a.partition for a in advances]}
+    cursor = await connection.execute(_SQL["lock_watermarks"], names)
+    found = {(topic, partition): (epoch, at) for topic, partition, epoch, at in await cursor.fetchall()}
+    if len(found) < len(advances):
+        await connection.execute(_SQL["open_watermarks"], names)
+        cursor = await connection.execute(_SQL["lock_watermarks"], names)
+        found = {(topic, partition): (epoch, at) for topic, partition, epoch, at in await cursor.fetchall()}
+    for advance in advances:
+        if found[advance.topic, advance.partition] != (advance.epoch, advance.from_offset):
+            raise Fenced(f"the watermark of {advance.topic}/{advance.partition} is not where this batch begins")
+
+
+async def _move(connection: Connection, advances: Sequence[Advance]) -> None:
+    values = {
+        "topics": [a.topic for a in advances],
+        "partitions": [a.partition for a in advances],
+        "epochs": [a.epoch for a in advances],
+        "next_offsets": [a.last_offset + 1 for a in advances],
+        "timestamps_ms": [a.timestamp_ms for a in advances],
+        "crcs": [a.crc for a in advances],
+    }
+    await connection.execute(_SQL["move_watermarks"], values)
+
+
+async def _put_samples(
+    connection: Connection, batch: WriteBatch
+) -> tuple[WriteOutcome, Rows, list[Rejected], NDArray[np.intp]]:
+    """Store the rows; return (outcome, rows that changed the table, conflicts to quarantine, duplicate positions)."""
+    order = sort_order(batch.rows)
+    rows = batch.rows[order]
+    none = np.empty(0, np.intp)
+    if not same_as_previous(rows).any() and await _copy_straight(connection, rows):
+        return WriteOutcome(inserted=len(rows)), rows, [], none
+    resolution = await _resolve(connection, rows)
+    await _apply(connection, resolution)
+    conflicts = [
+        Rejected(int(batch.record[at]), int(batch.index[at]), Reason.CONFLICT.value)
+        for at in order[resolution.conflicts]
+    ]
+    stored = np.concatenate([resolution.insert, resolution.replace])
+    outcome = WriteOutcome(
+        inserted=len(resolution.insert),
+        replaced=len(resolution.replace),
+        revisions=len(resolution.revisions),
+        duplicates=len(resolution.duplicates),
+        conflicts=len(conflicts),
+    )
+    return outcome, stored[sort_order(stored)], conflicts, order[resolution.duplicates]
+
+
+async def _copy_straight(connection: Connection, rows: Rows) -> bool:
+    """COPY into the table; return False, with nothing stored, if an identity is there already."""
+    if not len(rows):
+        return True
+    try:
+        async with connection.transaction():
+            await _copy(connection, f"COPY samples ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)", rows)
+    except errors.UniqueViolation:
+        return False
+    return True
+
+
+async def _copy(connection: Connection, statement: str, rows: Rows) -> None:
+    data = memoryview(to_copy(rows))
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for at in range(0, len(data), _COPY_CHUNK):
+            await copy.write(data[at : at + _COPY_CHUNK])
+
+
+async def _read(connection: Connection, query: str) -> Rows:
+    async with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy:
+        return from_copy(b"".join([bytes(part) async for part in copy]))
+
+
+async def _resolve(connection: Connection, rows: Rows) -> Resolution:
+    await connection.execute(_SQL["stage_table"])
+    await _copy(connection, f"COPY staged ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)", rows)
+    await connection.execute("ANALYZE staged")
+    stored = await _read(connection, _SQL["stored_versions"].format(columns=_prefixed()))
+    revisions = await _read(connection, _SQL["stored_revisions"].format(columns=_prefixed()))
+    await connection.execute("DELETE FROM staged")
+    return resolve(rows, stored, revisions)
+
+
+def _prefixed() -> str:
+    return ", ".join(f"s.{name}" for name in COLUMNS)
+
+
+async def _apply(connection: Connection, resolution: Resolution) -> None:
+    if len(resolution.insert):
+        insert = resolution.insert[sort_order(resolution.insert)]
+        try:
+            await _copy(connection, f"COPY samples ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)", insert)
+        except errors.UniqueViolation as error:  # written by another recorder since we looked
+            raise StoreUnavailable("another recorder wrote the same samples at the same time") from error
+    if len(resolution.replace):
+        await _copy(connection, f"COPY staged ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)", resolution.replace)
+        await connection.execute(_SQL["replace_versions"])
+    if len(resolution.revisions):
+        statement = f"COPY sample_revisions ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)"
+        await _copy(connection, statement, resolution.revisions)
+
+
+async def _put_derived(connection: Connection, stored: Rows) -> None:
+    if not len(stored):
+        return
+    newest = newest_of_each_series(stored)
+    if len(newest):
+        values = {
+            "patients": newest["patient_key"], "metrics": newest["metric_key"], "origins": newest["origin_key"],
+            "times": _times(newest["time"]), "received": _times(newest["received_at"]), "values": newest["value"],
+            "qualities": newest["quality"], "contexts": newest["context"],
+        }  # fmt: skip
+        await connection.execute(_SQL["put_latest"], values)
+    patients, hours, firsts, lasts = dirty_hours(stored)
+    ranges = {"patients": patients, "hours": _times(hours), "froms": _times(firsts), "tos": _times(lasts)}
+    await connection.execute(_SQL["mark_dirty"], ranges)
+
+
+async def _count_duplicates(connection: Connection, batch: WriteBatch, again: NDArray[np.intp]) -> None:
+    counts = dict(batch.duplicates)
+    for position, times in zip(*np.unique(batch.record[again], return_counts=True), strict=True):
+        key = (batch.adapters[int(position)], DuplicateReason.RESENT.value)
+        counts[key] = counts.get(key, 0) + int(times)
+    if counts:
+        values = {
+            "adapters": [adapter for adapter, _ in counts],
+            "reasons": [reason for _, reason in counts],
+            "samples": list(counts.values()),
+        }
+        await connection.execute(_SQL["count_duplicates"], values)
