@@ -56,9 +56,10 @@ class WorkerConsumer(Consumer):  # type: ignore[misc]
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]
-    """A Faust app whose consumer asks `where_to_read` after each assignment."""
+    """A Faust app whose consumer asks `where_to_read` after each assignment; `closing` is awaited when it ended."""
 
     where_to_read: WhereToRead
+    closing: list[Callable[[], Awaitable[None]]]
 
 
 def build_app(
@@ -94,6 +95,7 @@ def build_app(
         producer_compression_type="zstd",
     )
     app.where_to_read = where_to_read
+    app.closing = []
     app.transport.Consumer = WorkerConsumer
     raw = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     return app, raw

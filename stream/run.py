@@ -31,5 +31,7 @@ async def run_app(app: Any) -> None:
             one.cancel()
     finally:
         await app.stop()
+        for close in app.closing:
+            await close()
     if app.crash_reason is not None:
         raise WorkerCrashed("the worker broke") from app.crash_reason

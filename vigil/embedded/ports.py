@@ -34,3 +34,8 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def preferred_port(port: int) -> int:
+    """`port` if nobody listens there, else any free one."""
+    return port if _is_free(port) else free_port()

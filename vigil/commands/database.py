@@ -1,0 +1,68 @@
+"""`vigil db`: the schema and its health."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vigil.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="The database: schema, health, rollups.")
+
+
+@app.command()
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+) -> None:
+    """Bring the schema of DATABASE_URL up to date. Safe to run at every start and from several places at once."""
+    from timeseries.migrate import migrate as run
+
+    done = run(settings().database(), dry_run=dry_run)
+    word = "would run" if dry_run else "ran"
+    for name in done:
+        typer.echo(f"{word} {name}")
+    if not done:
+        typer.echo("nothing to do: the schema is up to date")
+
+
+@app.command()
+def status() -> None:
+    """Show the mode (TimescaleDB or stock PostgreSQL), the migrations, and how far each topic is stored."""
+    from timeseries.migrate import status as read
+    from timeseries.overview import overview
+
+    url = settings().database()
+    found = read(url)
+    console = Console()
+    words = {"timescale": "TimescaleDB", "stock": "stock PostgreSQL: rollups are rebuilt by `vigil db rollup`"}
+    console.print(f"mode        {words[found.mode]}")
+    console.print(f"applied     {', '.join(found.applied) or 'nothing'}")
+    console.print(f"pending     {', '.join(found.pending) or 'nothing'}")
+    if found.pending:
+        raise typer.Exit(1)
+    table = Table("table", "rows (estimate)", "bytes", box=None)
+    seen = overview(url)
+    for name, rows, size in seen.tables:
+        table.add_row(name, f"{rows:,}", f"{size:,}")
+    console.print(table)
+    for topic, partitions, stored, age_s in seen.watermarks:
+        console.print(f"{topic}: {partitions} partitions, {stored:,} records stored, last {age_s:,.0f} s ago")
+
+
+@app.command()
+def rollup(
+    every: Annotated[float | None, typer.Option(help="Keep going, once in so many seconds.")] = None,
+) -> None:
+    """Bring the one-minute rollup up to date where samples changed."""
+    import time
+
+    from timeseries.rollup import refresh
+
+    while True:
+        typer.echo(f"refreshed {refresh(settings().database())} ranges")
+        if every is None:
+            return
+        time.sleep(every)

@@ -1,0 +1,76 @@
+"""The services, one process each. Each needs its addresses; without them it says which and exits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from vigil.settings import Settings, settings
+
+
+class Lane(StrEnum):
+    """Which topic a recorder stores."""
+
+    LIVE = "live"
+    BACKFILL = "backfill"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (recorder, watch, dispatch, notifier, console):
+        app.command()(command)
+
+
+def recorder(
+    lane: Annotated[Lane, typer.Option(help="The live samples, or history and backlogs.")] = Lane.LIVE,
+) -> None:
+    """Store samples: validate, quarantine, write exactly once. Needs the broker and the database."""
+    from vigil import services
+
+    _run(f"recorder-{lane.value}", lambda config: services.recorder(config, backfill=lane is Lane.BACKFILL))
+
+
+def watch() -> None:
+    """Watch live samples and raise alerts. Needs the broker only."""
+    from vigil import services
+
+    _run("watch", services.watch)
+
+
+def dispatch() -> None:
+    """Turn alerts into notifications, and keep the ledger of both. Needs the broker; the database may be away."""
+    from vigil import services
+
+    _run("dispatch", services.dispatch)
+
+
+def notifier() -> None:
+    """Deliver notifications to the webhook and the log. Needs the broker."""
+    from vigil import services
+
+    _run("notifier", services.notifier)
+
+
+def console() -> None:
+    """Serve the clinician's page on VIGIL_CONSOLE_HOST and VIGIL_CONSOLE_PORT. Needs the database."""
+    from vigil import services
+
+    _run("console", services.console)
+
+
+def _run(name: str, service: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    import uvloop
+    from prometheus_client import start_http_server
+
+    from vigil import logs
+
+    config = settings()
+    logs.configure(level=config.log_level, fmt=config.log_format, service=name)
+    if config.metrics_port is not None:
+        start_http_server(config.metrics_port, config.metrics_host)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(service(config))

@@ -1,0 +1,165 @@
+"""The whole of Vigil on one machine, with nothing installed: embedded services, simulated wearers, a live table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from ingest.admin import create_topics
+from timeseries.migrate import migrate
+from vigil.demo_receiver import Receiver
+from vigil.demo_screen import Screen, Seen, look
+from vigil.demo_wearers import stream_wearers
+from vigil.embedded.broker import EmbeddedBroker
+from vigil.embedded.ports import preferred_port
+from vigil.embedded.postgres import EmbeddedPostgres
+from vigil.supervisor import Supervisor, Worker
+from vitals.errors import VigilError
+
+ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
+"""Where `vigil healthkit import --demo` finds a running demo; readable by its owner only."""
+_PARTITIONS: Final = 4
+# An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
+_THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
+
+
+class CheckFailed(VigilError):
+    """`vigil demo --check` did not see samples stored, an alert raised and its notification delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for. `seconds` None: until Ctrl-C."""
+
+    wearers: int = 6
+    seconds: float | None = None
+    check: bool = False
+
+
+def run(options: Options) -> None:
+    """Run the demo. Raises `CheckFailed` where `check` is asked and something did not happen."""
+    started = time.monotonic()
+    over = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_ends_on_signals(over))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vigil-demo-")))
+        screen = Screen(options.seconds)
+        screen.say("starting PostgreSQL and the broker")
+        postgres = stack.enter_context(EmbeddedPostgres(folder / "data", settings=_THROWAWAY))
+        broker = stack.enter_context(EmbeddedBroker(log=folder / "broker.log"))
+        migrate(postgres.url)
+        asyncio.run(create_topics(broker.bootstrap, partitions=_PARTITIONS))
+        receiver = stack.enter_context(Receiver())
+        environment = _environment(postgres.url, broker.bootstrap, receiver.url, folder)
+        stack.enter_context(_announced(environment))
+        screen.say("starting the services")
+        supervisor = stack.enter_context(Supervisor(_workers(environment, folder)))
+        stack.enter_context(_wearers(broker.bootstrap, options.wearers, over))
+        screen.begin(f"http://127.0.0.1:{environment['VIGIL_CONSOLE_PORT']}/", folder)
+        seen = _follow(screen, options, started, over, postgres.url, receiver, supervisor)
+    if options.check:
+        _check(seen)
+
+
+def _follow(
+    screen: Screen,
+    options: Options,
+    started: float,
+    over: threading.Event,
+    url: str,
+    receiver: Receiver,
+    supervisor: Supervisor,
+) -> Seen:
+    deadline = None if options.seconds is None else started + options.seconds
+    seen = Seen()
+    with screen:
+        while not over.is_set() and (deadline is None or time.monotonic() < deadline):
+            seen = look(url, receiver.received, supervisor.states(), seen, time.monotonic() - started)
+            screen.show(seen)
+            over.wait(0.5)
+    return seen
+
+
+def _check(seen: Seen) -> None:
+    print(json.dumps(seen.summary()))  # noqa: T201 - the command's result
+    missing = seen.missing()
+    if missing:
+        raise CheckFailed(f"the demo did not see {', '.join(missing)}")
+
+
+def _environment(url: str, bootstrap: str, webhook: str, folder: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": url,
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "VIGIL_HASH_KEY": secrets.token_hex(32),
+        "VIGIL_POLICY": "demo",
+        "VIGIL_WEBHOOK_URL": webhook,
+        "VIGIL_NOTIFICATION_LOG": str(folder / "notifications.jsonl"),
+        "VIGIL_CONSOLE_PORT": str(preferred_port(8_080)),
+        "VIGIL_LOG_FORMAT": "json",
+        "VIGIL_PARTITIONS": str(_PARTITIONS),
+    }
+
+
+def _workers(environment: dict[str, str], folder: Path) -> list[Worker]:
+    services = {
+        "watch": ["watch"],
+        "recorder": ["recorder"],
+        "dispatch": ["dispatch"],
+        "notifier": ["notifier"],
+        "console": ["console"],
+        "recorder-backfill": ["recorder", "--lane", "backfill"],
+        "rollup": ["db", "rollup", "--every", "10"],
+    }
+    return [Worker(name, arguments, environment, folder) for name, arguments in services.items()]
+
+
+@contextmanager
+def _announced(environment: dict[str, str]) -> Iterator[None]:
+    ADDRESSES.unlink(missing_ok=True)
+    ADDRESSES.touch(mode=0o600)
+    ADDRESSES.write_text(json.dumps(environment))
+    try:
+        yield
+    finally:
+        ADDRESSES.unlink(missing_ok=True)
+
+
+@contextmanager
+def _wearers(bootstrap: str, count: int, over: threading.Event) -> Iterator[None]:
+    done = threading.Event()
+    thread = threading.Thread(
+        target=lambda: asyncio.run(stream_wearers(bootstrap, count, lambda: done.is_set() or over.is_set()))
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _ends_on_signals(over: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the demo in good order; a second one does not interrupt the clean-up."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

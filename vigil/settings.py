@@ -1,0 +1,101 @@
+"""Settings: environment variables `VIGIL_*`, `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`. No secret has a default."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vitals.errors import VigilError
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class MissingSetting(VigilError):
+    """A service was started without an address or key that it cannot do without."""
+
+    def __init__(self, name: str, example: str) -> None:
+        super().__init__(f"{name} is not set: export {name}={example}\nTo try Vigil without any, run: vigil demo")
+        self.name = name
+
+
+class InvalidSettings(VigilError):
+    """An environment variable has a value that its setting does not take; the message names it, not its value."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Field names in capitals, after `VIGIL_`, are the variables."""
+
+    model_config = SettingsConfigDict(env_prefix="VIGIL_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("DATABASE_URL", "VIGIL_DATABASE_URL"),
+        description="PostgreSQL or TimescaleDB",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        None,
+        validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS", "VIGIL_KAFKA_BOOTSTRAP_SERVERS"),
+        description="host:port, several separated by commas",
+    )
+    partitions: int = Field(6, ge=1, le=1_000, description="partitions of the sample topics, when they are created")
+    replication: int = Field(1, ge=1, le=10, description="replicas of every topic, when it is created")
+    hash_key: SecretStr | None = Field(
+        None, min_length=16, description="hashes device and source names; keep it, or every device becomes a new one"
+    )
+
+    recorder_max_records: int = Field(500, ge=1, le=5_000, description="records in one transaction, at most")
+    recorder_within_s: float = Field(0.1, gt=0, le=10, description="a transaction waits so long for more records")
+    session_s: float = Field(6.0, ge=3, le=300, description="a dead worker's partitions move on after this")
+    policy: Literal["default", "demo"] = Field("default", description="alert limits; demo has short delays")
+
+    webhook_url: HttpUrl | None = Field(None, description="where notifications are posted")
+    webhook_secret: SecretStr | None = Field(None, description="signs the webhook's body (HMAC-SHA-256)")
+    notification_log: Path = Field(Path("notifications.jsonl"), description="where notifications are logged")
+
+    console_host: str = Field("127.0.0.1", description="beyond loopback only with VIGIL_CONSOLE_TOKEN_HASH")
+    console_port: Port = 8_080
+    console_token_hash: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex, of the token that opens the console"
+    )
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port | None = Field(None, description="Prometheus metrics; off unless set")
+    log_format: Literal["auto", "console", "json"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def database(self) -> str:
+        """Return the database's URL. Raises `MissingSetting`."""
+        if self.database_url is None:
+            raise MissingSetting("DATABASE_URL", "postgresql://user:password@host:5432/vigil")
+        return self.database_url.get_secret_value()
+
+    def broker(self) -> str:
+        """Return the broker's addresses. Raises `MissingSetting`."""
+        if self.kafka_bootstrap_servers is None:
+            raise MissingSetting("KAFKA_BOOTSTRAP_SERVERS", "host:9092")
+        return self.kafka_bootstrap_servers
+
+    def pseudonym_key(self) -> bytes:
+        """Return the key that hashes names away. Raises `MissingSetting`."""
+        if self.hash_key is None:
+            raise MissingSetting("VIGIL_HASH_KEY", "$(openssl rand -hex 32)")
+        return self.hash_key.get_secret_value().encode()
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process. Raises `InvalidSettings`, naming the variables that are wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = [f"{variable(str(one['loc'][0]))}: {one['msg']}" for one in error.errors(include_input=False)]
+        raise InvalidSettings("\n".join(names)) from None
+
+
+def variable(location: str) -> str:
+    """Return the environment variable of a setting's name or alias."""
+    return location if location.isupper() else f"VIGIL_{location.upper()}"
