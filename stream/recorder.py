@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -41,22 +41,36 @@ Partition = tuple[str, int]
 _T = TypeVar("_T")
 
 
-class Store(Protocol):
-    """What the recorder needs of `timeseries.store.SampleStore`."""
-
-    keys: Keys
-
-    async def watermarks(self, topics: Sequence[str]) -> dict[Partition, Watermark]: ...  # noqa: D102
-    async def begin_epoch(self, mark: Watermark, next_offset: int) -> Watermark: ...  # noqa: D102
-    async def resolve_keys(self, patients: Sequence[str], origins: Sequence[tuple[str, str]]) -> None: ...  # noqa: D102
-    async def write(self, batch: WriteBatch) -> WriteOutcome: ...  # noqa: D102
-
-
 class Keys(Protocol):
     """The keys that `resolve_keys` learned."""
 
-    patients: dict[str, int]
-    origins: dict[tuple[str, str], int]
+    @property
+    def patients(self) -> Mapping[str, int]:
+        """By patient id."""
+
+    @property
+    def origins(self) -> Mapping[tuple[str, str], int]:
+        """By (device id, source app)."""
+
+
+class Store(Protocol):
+    """What the recorder needs of `timeseries.store.SampleStore`; the errors are those of `timeseries.model`."""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys known so far."""
+
+    async def watermarks(self, topics: Sequence[str]) -> dict[Partition, Watermark]:
+        """Return how far each partition is stored."""
+
+    async def begin_epoch(self, mark: Watermark, next_offset: int) -> Watermark:
+        """Start a partition again at `next_offset`, in a new epoch."""
+
+    async def resolve_keys(self, patients: Sequence[str], origins: Sequence[tuple[str, str]]) -> None:
+        """Make `keys` know these."""
+
+    async def write(self, batch: WriteBatch) -> WriteOutcome:
+        """Store one batch and move its watermarks, all or nothing."""
 
 
 class Log(Protocol):

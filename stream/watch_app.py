@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,7 @@ from ingest.topics import ALERTS, SAMPLES
 from stream.assemble import RawRecord
 from stream.detectors.policy import ADULT, WatchPolicy
 from stream.faust_app import build_app, raw_record
+from stream.kafka import safe_producer, send_until_taken
 from stream.recorder import Partition
 from stream.watch_core import step
 from stream.watch_state import WatchState
@@ -100,23 +102,19 @@ class _AlertSender:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
+        self._open = AsyncExitStack()
         self._producer: AIOKafkaProducer | None = None
 
     async def send(self, events: Sequence[AlertEvent]) -> None:
         if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, acks="all")
-            await producer.start()
-            self._producer = producer
+            self._producer = await self._open.enter_async_context(safe_producer(self._bootstrap_servers, "watch"))
+        await send_until_taken(self._producer, "watch", ALERTS, [(event.patient_id, event) for event in events])
         for event in events:
-            await self._producer.send_and_wait(
-                ALERTS, key=event.patient_id.encode(), value=event.model_dump_json().encode()
-            )
             EVENTS.labels(event.kind, event.state).inc()
 
     async def stop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        self._producer = None
+        await self._open.aclose()
 
 
 async def offsets_since(bootstrap_servers: str, partitions: Sequence[Partition], since_ms: int) -> dict[Partition, int]:

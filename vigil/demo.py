@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import signal
 import tempfile
@@ -32,6 +33,13 @@ ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
 _PARTITIONS: Final = 4
 # An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
 _THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
+
+
+class NoDemo(VigilError):
+    """No demo runs on this machine: start one with `make demo` and try again while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__("no demo runs on this machine: start one with `make demo`, and try again while it runs")
 
 
 class CheckFailed(VigilError):
@@ -134,6 +142,18 @@ def _announced(environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         ADDRESSES.unlink(missing_ok=True)
+
+
+def use_running_demo() -> None:
+    """Take the settings of the demo that runs on this machine into this process. Raises `NoDemo`."""
+    try:
+        owner = ADDRESSES.stat().st_uid
+        environment = json.loads(ADDRESSES.read_text())
+    except (OSError, ValueError):
+        raise NoDemo from None
+    if owner != os.getuid():  # anybody may write into the folder for temporary files
+        raise NoDemo
+    os.environ.update(environment)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def decode(
     try:
         raw = bytes.fromhex(payload)
     except ValueError as error:
-        raise MalformedFrame("HEX must be pairs of hexadecimal digits", b"") from error
+        raise MalformedFrame("HEX", "pairs of hexadecimal digits expected", b"") from error
     typer.echo(json.dumps(decode_json(uuid, raw)))
 
 
@@ -36,6 +36,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="export.xml or export.zip", exists=True, dir_okay=False)],
     patient: Annotated[str, typer.Option(help="The patient's opaque id.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing, print a JSON summary.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Send it into the demo that runs on this machine.")] = False,
 ) -> None:
     """Send an Apple Health export into the stream (the backfill lane), or with --dry-run only say what is in it.
 
@@ -43,4 +44,8 @@ def import_(
     """
     from vigil.healthkit import import_export
 
+    if demo:
+        from vigil.demo import use_running_demo
+
+        use_running_demo()
     import_export(file, patient, dry_run=dry_run)

@@ -1,0 +1,156 @@
+"""The recorder, Kafka to table with all checks on, beside a bare binary COPY of the same rows into the same table.
+
+The yardstick has no broker, no decoding, no validation, no watermark: it sorts rows by the index key, makes them COPY
+wire form and writes them, in transactions as large as the recorder's. Both are measured twice, in turn, on one
+server with fsync on; the ratio is that of the means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import psycopg
+
+from ingest.admin import create_topics
+from ingest.publisher import Publisher
+from ingest.record import encode
+from ingest.topics import SAMPLES
+from stream.assemble import RawRecord, place, validate
+from timeseries.migrate import migrate
+from timeseries.rows import COLUMNS, Rows, sort_order, to_copy
+from vigil.embedded.broker import EmbeddedBroker
+from vigil.embedded.postgres import EmbeddedPostgres
+from vigil.supervisor import Worker
+from vitals.batch import BatchHeader, SampleColumns, sample_columns
+from vitals.catalogue import BY_CODE
+from vitals.ids import device_id, patient_id
+
+PATIENTS = 500
+METRICS = ("heart_rate", "spo2", "respiratory_rate", "pulse_rate")
+ROWS_A_TRANSACTION = 50_000
+PARTITIONS = 4
+TUNED = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+
+
+def run() -> Iterator[dict[str, object]]:
+    """Measure at 100 samples a record, then at 10."""
+    for samples_a_record, samples in ((100, 2_000_000), (10, 400_000)):
+        yield _measure(samples_a_record, samples)
+
+
+def _measure(samples_a_record: int, samples: int) -> dict[str, object]:
+    records = make_records(samples_a_record, samples // samples_a_record)
+    rows = as_rows(records)
+    recorder_rates, copy_rates = [], []
+    with (
+        tempfile.TemporaryDirectory(prefix="vigil-bench-") as folder,
+        EmbeddedPostgres(Path(folder) / "data", settings=TUNED) as postgres,
+        EmbeddedBroker(log=Path(folder) / "broker.log") as broker,
+    ):
+        asyncio.run(_publish(broker.bootstrap, records))
+        for turn in range(2):
+            copy_rates.append(bare_copy(_fresh(postgres.url, f"copy_{turn}"), rows))
+            _say(f"COPY {copy_rates[-1]:,.0f} rows/s")
+            url = _fresh(postgres.url, f"recorder_{turn}")
+            recorder_rates.append(recorder_rate(broker.bootstrap, url, Path(folder), len(records), samples))
+            _say(f"recorder {recorder_rates[-1]:,.0f} samples/s")
+    return {
+        "name": f"recorder_{samples_a_record}_samples_a_record",
+        "samples_per_s": round(mean(recorder_rates)),
+        "yardstick": "bare binary COPY into the same table",
+        "yardstick_rows_per_s": round(mean(copy_rates)),
+        "ratio": round(mean(recorder_rates) / mean(copy_rates), 3),
+        "runs": [round(rate) for rate in recorder_rates],
+        "yardstick_runs": [round(rate) for rate in copy_rates],
+        "samples": samples,
+    }
+
+
+def make_records(samples_a_record: int, count: int) -> list[tuple[BatchHeader, SampleColumns]]:
+    """Return `count` records, patient after patient, each going on where the patient's last one ended (1 Hz, 4 metrics)."""
+    numbers = np.array([BY_CODE[code].number for code in METRICS], np.int16)
+    position = np.arange(samples_a_record)
+    draw = np.random.default_rng(1)
+    made = []
+    start_us = (time.time_ns() // 1_000 - 86_400_000_000) // 1_000_000 * 1_000_000
+    for number in range(count):
+        patient, turn = number % PATIENTS, number // PATIENTS
+        sample = turn * samples_a_record + position
+        header = BatchHeader(patient_id(f"p{patient}"), device_id(f"d{patient}"), "app", "bench")
+        start = start_us + sample // len(METRICS) * 1_000_000
+        values = draw.uniform(60, 90, samples_a_record).round()
+        columns = sample_columns(start, numbers[sample % len(METRICS)], values, received_us=start + 2_000_000)
+        made.append((header, columns))
+    return made
+
+
+def as_rows(records: Sequence[tuple[BatchHeader, SampleColumns]]) -> Rows:
+    """Return the same samples as rows, as the recorder makes them."""
+    encoded = [encode(*record) for record in records]
+    raw = [RawRecord(SAMPLES, 0, 0, 0, one.key, one.value, one.headers) for one in encoded]
+    validated = validate(raw)
+    keys = {patient: number for number, patient in enumerate(sorted(validated.patients), 1)}
+    origins = {origin: number for number, origin in enumerate(sorted(validated.origins), 1)}
+    return place(validated, keys, origins).rows
+
+
+async def _publish(bootstrap: str, records: Sequence[tuple[BatchHeader, SampleColumns]]) -> None:
+    await create_topics(bootstrap, partitions=PARTITIONS)
+    async with Publisher(bootstrap, linger_ms=20) as publisher:
+        await publisher.confirm([await publisher.send(encode(*record), topic=SAMPLES) for record in records])
+
+
+def _fresh(url: str, name: str) -> str:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    made = f"{url.rpartition('/')[0]}/{name}"
+    migrate(made)
+    return made
+
+
+def bare_copy(url: str, rows: Rows) -> float:
+    """Return rows a second of COPY into `samples`."""
+    statement = f"COPY samples ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+    begun = time.perf_counter()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for at in range(0, len(rows), ROWS_A_TRANSACTION):
+            part = rows[at : at + ROWS_A_TRANSACTION]
+            data = memoryview(to_copy(part[sort_order(part)]))
+            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                for first in range(0, len(data), 256 * 1024):
+                    copy.write(data[first : first + 256 * 1024])
+    return len(rows) / (time.perf_counter() - begun)
+
+
+def recorder_rate(bootstrap: str, url: str, folder: Path, records: int, samples: int) -> float:
+    """Return samples a second of `vigil recorder`, from its first commit to its last."""
+    environment = {
+        "DATABASE_URL": url,
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "VIGIL_RECORDER_MAX_RECORDS": str(ROWS_A_TRANSACTION * records // samples),
+        "VIGIL_LOG_LEVEL": "warning",
+    }
+    worker = Worker("recorder", ["recorder"], environment, folder)
+    deadline = time.monotonic() + 300
+    first: tuple[float, int] | None = None
+    with worker, psycopg.connect(url, autocommit=True) as connection:
+        while time.monotonic() < deadline and worker.pid is not None:
+            row = connection.execute("SELECT coalesce(sum(next_offset), 0)::bigint FROM watermarks").fetchone()
+            done, now = 0 if row is None else int(row[0]), time.perf_counter()
+            if done and first is None:
+                first = (now, done)
+            if first is not None and done == records:
+                return (records - first[1]) / records * samples / (now - first[0])
+            time.sleep(0.02)
+    raise SystemExit(f"the recorder did not finish; its log: {worker.log.read_text()[-2_000:]}")
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

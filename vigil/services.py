@@ -1,0 +1,90 @@
+"""Each service wired together from its settings: the one place that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from vigil.settings import Settings
+
+DEMO_DELAY_S: Final = 3.0
+
+
+async def recorder(config: Settings, *, backfill: bool = False) -> None:
+    """Record one lane until told to stop."""
+    from ingest.topics import SAMPLES, SAMPLES_BACKFILL
+    from stream.recorder_app import RecorderPolicy, recorder_app
+    from stream.run import run_app
+    from timeseries.store import SampleStore
+
+    policy = RecorderPolicy(config.recorder_max_records, config.recorder_within_s, config.session_s)
+    broker, url = config.broker(), config.database()
+    async with SampleStore(url) as store:
+        await run_app(recorder_app(broker, store, topic=SAMPLES_BACKFILL if backfill else SAMPLES, policy=policy))
+
+
+async def watch(config: Settings) -> None:
+    """Watch the live lane until told to stop."""
+    from stream.detectors.policy import ADULT, hastened
+    from stream.run import run_app
+    from stream.watch_app import watch_app
+
+    policy = ADULT if config.policy == "default" else hastened(ADULT, DEMO_DELAY_S, 2 * DEMO_DELAY_S)
+    await run_app(watch_app(config.broker(), policy=policy, session_s=config.session_s))
+
+
+async def dispatch(config: Settings) -> None:
+    """Dispatch alerts, and beside it keep the ledger; a database that is away holds up the ledger only."""
+    from alerts.routing import default_policy
+    from stream import dispatch as dispatching
+    from stream import ledger
+    from timeseries.alert_store import PostgresAlertStore
+
+    broker, session_ms = config.broker(), round(config.session_s * 1_000)
+    store = PostgresAlertStore(config.database())
+    policy = default_policy(webhook=config.webhook_url is not None)
+    try:
+        await _until_told(
+            dispatching.run(broker, policy, session_timeout_ms=session_ms),
+            ledger.run(broker, store, session_timeout_ms=session_ms),
+        )
+    finally:
+        await store.close()
+
+
+async def notifier(config: Settings) -> None:
+    """Deliver notifications until told to stop."""
+    from alerts.channels import Channel, LogChannel, WebhookChannel
+    from alerts.routing import LOG, WEBHOOK
+    from stream import notifier as notifying
+
+    async with AsyncExitStack() as stack:
+        channels: dict[str, Channel] = {LOG: LogChannel(config.notification_log)}
+        if config.webhook_url is not None:
+            secret = None if config.webhook_secret is None else config.webhook_secret.get_secret_value()
+            channels[WEBHOOK] = WebhookChannel(str(config.webhook_url), secret=secret)
+        for channel in channels.values():
+            stack.push_async_callback(channel.close)
+        session_ms = round(config.session_s * 1_000)
+        await _until_told(notifying.run(config.broker(), channels, session_timeout_ms=session_ms))
+
+
+async def _until_told(*services: Coroutine[Any, Any, None]) -> None:
+    """Run until SIGINT or SIGTERM, then cancel; a service that breaks ends the others and is raised."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    tasks = [asyncio.ensure_future(service) for service in services]
+    waiting = asyncio.ensure_future(told.wait())
+    try:
+        done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            task.result()
+    finally:
+        for task in (waiting, *tasks):
+            task.cancel()
+        await asyncio.gather(waiting, *tasks, return_exceptions=True)
