@@ -1,0 +1,1 @@
+"""Detectors: arrays in, findings out. Pure; parameters are frozen policies, state is explicit, time is event time."""

@@ -1,0 +1,78 @@
+"""What the detectors see of a sample: one row of a numpy record array, small enough to keep a few of each series."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.validate import reasons
+from vitals.batch import SampleColumns
+from vitals.quality import Context
+
+Observations = NDArray[np.void]
+"""Rows of `OBSERVATION`: times in int64 us UTC, `value` in the catalogue's unit; `alarm`: worth a closer look."""
+
+OBSERVATION: Final = np.dtype(
+    [
+        ("start_us", np.int64),
+        ("written_us", np.int64),
+        ("received_us", np.int64),
+        ("value", np.float64),
+        ("quality", np.float32),
+        ("context", np.int16),
+        ("metric", np.int16),
+        ("deleted", np.bool_),
+        ("alarm", np.bool_),
+    ]
+)
+NOTHING: Final[Observations] = np.empty(0, OBSERVATION)
+NOTHING.flags.writeable = False
+
+
+def observe(columns: SampleColumns, watched: NDArray[np.bool_], suspicious: NDArray[np.float64]) -> Observations:
+    """Return the watched samples that validation accepts as observations, ordered by metric and start.
+
+    What the recorder quarantines alarms nobody here; nor may a time from the future blind its series until then.
+    By metric number `watched` says which; `suspicious`, of shape (2, metrics), holds the value below and the one above
+    which a rule might care.
+    """
+    keep = watched[columns.metric] & (reasons(columns) == 0)
+    picked = slice(None) if keep.all() else np.flatnonzero(keep)
+    metric = columns.metric[picked]
+    seen = np.empty(len(metric), OBSERVATION)
+    seen["start_us"], seen["metric"] = columns.start_us[picked], metric
+    seen["written_us"], seen["received_us"] = columns.written_us[picked], columns.received_us[picked]
+    value, quality = columns.value[picked], columns.quality[picked]
+    context = columns.context[picked]
+    seen["value"], seen["quality"], seen["context"] = value, quality, context
+    seen["deleted"] = columns.deleted[picked]
+    outside = (value < suspicious[0][metric]) | (value > suspicious[1][metric])
+    seen["alarm"] = outside | (quality == 0) | ((context & int(Context.NO_CONTACT)) != 0)
+    return _ordered(seen)
+
+
+def _ordered(seen: Observations) -> Observations:
+    metric, start = seen["metric"], seen["start_us"]
+    rises = (metric[1:] > metric[:-1]) | ((metric[1:] == metric[:-1]) & (start[1:] >= start[:-1]))
+    return seen if rises.all() else seen[np.lexsort((start, metric))]
+
+
+def merge(older: Observations, newer: Observations) -> Observations:
+    """Return both, ordered by start, one row a start: of several the last written, then received, counts.
+
+    Both hold one metric of one origin, so that the start is the identity; the order of arrival does not matter.
+    """
+    both: Any = np.concatenate((older, newer))
+    order = np.lexsort((both["value"], both["deleted"], both["received_us"], both["written_us"], both["start_us"]))
+    both = both[order]
+    last = np.ones(len(both), np.bool_)
+    np.not_equal(both["start_us"][1:], both["start_us"][:-1], out=last[:-1])
+    return both[last]  # type: ignore[no-any-return]
+
+
+def follows(older: Observations, newer: Observations) -> bool:
+    """Tell whether `newer` only continues `older`: then joining them needs no sorting."""
+    start = newer["start_us"]
+    return bool((len(older) == 0 or start[0] > older["start_us"][-1]) and (start[1:] > start[:-1]).all())

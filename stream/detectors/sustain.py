@@ -1,0 +1,206 @@
+"""From samples to episodes: a limit must be crossed for a while to raise, and left behind for a while to clear.
+
+    quiet --breach--> pending --held delay_s--> raised --calm for clear_delay_s--> quiet
+
+The machine sees no values, only what a rule makes of each sample (`Code`). It is sequential in event time and forgets
+nothing between calls, so that cutting the samples elsewhere gives the same transitions. Work is done on runs of equal
+meaning with numpy; only a change of run costs Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitals.clock import US_PER_S
+
+NEVER: Final = np.iinfo(np.int64).min
+KEPT_READINGS: Final = 32
+
+
+Reading = tuple[int, float, float]
+"""Start (us), value and quality of one sample that took part."""
+
+
+class Code(IntEnum):
+    """What one sample means to one rule."""
+
+    SKIP = 0  # says nothing: not trustworthy
+    CALM = 1  # on the safe side of the clearing limit
+    HOLD = 2  # between the clearing limit and the limit: neither raises nor clears
+    BREACH = 3  # beyond the limit
+    BREAK = 4  # the situation changed (contact lost, exercise): what was pending no longer is
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long is long enough; seconds of event time.
+
+    A breach raises when it has lasted `delay_s`, in at least `min_samples` samples, which are at least `min_share` of
+    those that count; calm clears after `clear_delay_s` and `clear_samples`. A hole longer than `max_gap_s` begins anew:
+    nobody knows what was in it. Raises ValueError where a number makes no sense.
+    """
+
+    delay_s: float = 60.0
+    min_samples: int = 3
+    clear_delay_s: float = 60.0
+    clear_samples: int = 2
+    max_gap_s: float = 600.0
+    min_share: float = 0.8
+
+    def __post_init__(self) -> None:
+        if min(self.delay_s, self.clear_delay_s) < 0 or self.max_gap_s <= 0:
+            raise ValueError("delays are not negative and a gap is longer than nothing")
+        if min(self.min_samples, self.clear_samples) < 1 or not 0 <= self.min_share <= 1:
+            raise ValueError("at least one sample decides, and a share is within 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Samples in event time, each later than the one before. `start_us` int64, `code` int8, `value`, `quality`."""
+
+    start_us: NDArray[np.int64]
+    code: NDArray[np.int8]
+    value: NDArray[np.float64]
+    quality: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.start_us)
+
+    def pick(self, which: NDArray[np.bool_]) -> Window:
+        """Return the samples that the mask selects."""
+        return Window(self.start_us[which], self.code[which], self.value[which], self.quality[which])
+
+    def reading(self, index: int) -> Reading:
+        """Return one sample as it is quoted."""
+        return int(self.start_us[index]), float(self.value[index]), float(self.quality[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of breach (while quiet) or calm (while raised): `hits` of `seen` samples, the newest kept."""
+
+    since_us: int
+    last_us: int
+    seen: int = 0
+    hits: int = 0
+    readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """Where one rule stands on one series, all samples up to `at_us` taken in.
+
+    Quiet: nothing set. Pending: a `run`, not raised. Raised: `opened_us` and `raised_us`, and a `run` while it is
+    calm but not yet for long enough.
+    """
+
+    at_us: int = NEVER
+    opened_us: int | None = None
+    raised_us: int | None = None
+    run: Run | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is pending or raised."""
+        return self.raised_us is None and self.run is None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The rule raised (`opened_us` to `at_us`) or cleared (calm from `run.since_us` to `at_us`)."""
+
+    cleared: bool
+    opened_us: int
+    raised_us: int
+    at_us: int
+    run: Run
+
+
+def advance(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained, Transition | None]:
+    """Take in samples up to the first transition, or all of them; samples up to `state.at_us` must not be among them.
+
+    Returns the new state and the transition; its `at_us` tells where to go on.
+    """
+    index = 0
+    while index < len(window):
+        state, index = _begin(state, window, index)
+        if state.run is None:
+            break
+        state, index, done = _extend(state, timing, window, index)
+        if done:
+            return _complete(state, int(window.start_us[index]))
+    at_us = int(window.start_us[-1]) if len(window) else state.at_us
+    return replace(state, at_us=at_us), None
+
+
+def _begin(state: Sustained, window: Window, index: int) -> tuple[Sustained, int]:
+    """Open a run at the first sample that can begin one, unless one goes on already."""
+    if state.run is not None:
+        return state, index
+    wanted = Code.BREACH if state.raised_us is None else Code.CALM
+    found = window.code[index:] == wanted
+    if not found.any():
+        return state, index
+    index += int(found.argmax())
+    start = int(window.start_us[index])
+    return replace(state, run=Run(start, start)), index
+
+
+def _extend(state: Sustained, timing: Timing, window: Window, index: int) -> tuple[Sustained, int, bool]:
+    """Lengthen the run from `index`. Returns the state, the next index, and whether the sample there completes it."""
+    run = state.run
+    assert run is not None  # noqa: S101 - `_begin` has opened one
+    raising = state.raised_us is None
+    start, code = window.start_us[index:], window.code[index:]
+    hit = code == (Code.BREACH if raising else Code.CALM)
+    member = hit | (code == Code.HOLD) if raising else hit
+    member &= np.diff(start, prepend=run.last_us) <= timing.max_gap_s * US_PER_S
+    length = len(member) if member.all() else int(member.argmin())
+    enough = _enough(run, timing, raising, start[:length], hit[:length])
+    if enough.any():
+        length = int(enough.argmax()) + 1
+        longer = _longer(run, window, index, length, int(hit[:length].sum()))
+        return replace(state, run=longer), index + length - 1, True
+    if length < len(member):
+        return replace(state, run=None), index + length, False
+    longer = _longer(run, window, index, length, int(hit.sum()))
+    return replace(state, run=longer), index + length, False
+
+
+def _enough(
+    run: Run, timing: Timing, raising: bool, start: NDArray[np.int64], hit: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Tell for each sample whether the run is long enough with it."""
+    delay_s, samples, share = (
+        (timing.delay_s, timing.min_samples, timing.min_share)
+        if raising
+        else (timing.clear_delay_s, timing.clear_samples, 0)
+    )
+    hits = run.hits + np.cumsum(hit)
+    seen = run.seen + np.arange(1, len(hit) + 1)
+    lasted = start - run.since_us >= delay_s * US_PER_S
+    result: NDArray[np.bool_] = hit & lasted & (hits >= samples) & (hits >= share * seen)
+    return result
+
+
+def _longer(run: Run, window: Window, index: int, length: int, hits: int) -> Run:
+    if length == 0:
+        return run
+    newest = slice(max(index, index + length - KEPT_READINGS), index + length)
+    columns = (window.start_us[newest].tolist(), window.value[newest].tolist(), window.quality[newest].tolist())
+    readings = (*run.readings, *zip(*columns, strict=True))[-KEPT_READINGS:]
+    return Run(run.since_us, int(window.start_us[index + length - 1]), run.seen + length, run.hits + hits, readings)
+
+
+def _complete(state: Sustained, at_us: int) -> tuple[Sustained, Transition]:
+    run = state.run
+    assert run is not None  # noqa: S101 - only a run completes
+    if state.raised_us is None or state.opened_us is None:
+        told = Transition(False, run.since_us, at_us, at_us, run)
+        return Sustained(at_us, run.since_us, at_us), told
+    return Sustained(at_us), Transition(True, state.opened_us, state.raised_us, at_us, run)

@@ -1,0 +1,65 @@
+-- name: put_alert
+-- The later event counts: by time, then by state, priority and being live. An acknowledgement stays, unless the
+-- priority rose beyond what was acknowledged.
+INSERT INTO alerts AS a (
+    alert_id, patient_id, kind, priority, rule, rule_version, metric, device_id, source_app, state, opened_at, raised_at,
+    changed_at, cleared_at, measured_at, retrospective, individualised, evidence, sentence
+) VALUES (
+    %(alert_id)s, %(patient_id)s, %(kind)s, %(priority)s, %(rule)s, %(rule_version)s, %(metric)s, %(device_id)s,
+    %(source_app)s, %(state)s, %(opened_at)s, %(raised_at)s, %(changed_at)s, %(cleared_at)s, %(measured_at)s,
+    %(retrospective)s, %(individualised)s, %(evidence)s::jsonb, %(sentence)s
+)
+ON CONFLICT (alert_id) DO UPDATE SET
+    priority = excluded.priority,
+    rule_version = excluded.rule_version,
+    state = excluded.state,
+    opened_at = excluded.opened_at,
+    raised_at = excluded.raised_at,
+    changed_at = excluded.changed_at,
+    cleared_at = excluded.cleared_at,
+    measured_at = excluded.measured_at,
+    retrospective = excluded.retrospective,
+    individualised = excluded.individualised,
+    evidence = excluded.evidence,
+    sentence = excluded.sentence,
+    stored_at = now(),
+    acknowledged_by = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+        > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_by END,
+    acknowledged_at = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+        > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_at END,
+    acknowledged_priority = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+        > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_priority END
+WHERE (excluded.changed_at, array_position(ARRAY['raised', 'escalated', 'cleared'], excluded.state),
+       array_position(ARRAY['low', 'medium', 'high'], excluded.priority), NOT excluded.retrospective)
+    > (a.changed_at, array_position(ARRAY['raised', 'escalated', 'cleared'], a.state),
+       array_position(ARRAY['low', 'medium', 'high'], a.priority), NOT a.retrospective);
+
+-- name: put_notification
+-- The first decision stays: a repeat has the same id and tells the same.
+INSERT INTO notifications (
+    notification_id, alert_id, patient_id, state, priority, recipient, channel, created_at, delayed
+) VALUES (
+    %(notification_id)s, %(alert_id)s, %(patient_id)s, %(state)s, %(priority)s, %(recipient)s, %(channel)s,
+    %(created_at)s, %(delayed)s
+)
+ON CONFLICT DO NOTHING;
+
+-- name: put_attempt
+INSERT INTO delivery_attempts (notification_id, attempted_at, attempt, outcome, detail)
+VALUES (%(notification_id)s, %(at)s, %(attempt)s, %(outcome)s, %(detail)s)
+ON CONFLICT DO NOTHING;
+
+-- name: open_alerts
+-- Open alerts, newest first.
+SELECT alert_id, patient_id, kind, priority, rule, metric, state, opened_at, raised_at, measured_at, retrospective,
+       sentence, acknowledged_by, acknowledged_at
+FROM alerts
+WHERE state <> 'cleared'
+ORDER BY raised_at DESC
+LIMIT %(limit)s;
+
+-- name: acknowledge_alert
+-- The first person stays; returns nothing where the alert is unknown or was acknowledged before.
+UPDATE alerts SET acknowledged_by = %(actor)s, acknowledged_at = %(at)s, acknowledged_priority = priority
+WHERE alert_id = %(alert_id)s AND acknowledged_at IS NULL
+RETURNING alert_id;
