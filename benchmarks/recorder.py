@@ -74,7 +74,7 @@ def _measure(samples_a_record: int, samples: int) -> dict[str, object]:
 
 
 def make_records(samples_a_record: int, count: int) -> list[tuple[BatchHeader, SampleColumns]]:
-    """Return `count` records, patient after patient, each going on where the patient's last one ended (1 Hz, 4 metrics)."""
+    """Return `count` records at 1 Hz, patient after patient; each goes on where the patient's last one ended."""
     numbers = np.array([BY_CODE[code].number for code in METRICS], np.int16)
     position = np.arange(samples_a_record)
     draw = np.random.default_rng(1)
