@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+import structlog
+
 from vigil.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 DEMO_DELAY_S: Final = 3.0
 
@@ -49,7 +53,7 @@ async def dispatch(config: Settings) -> None:
     try:
         await _until_told(
             dispatching.run(broker, policy, session_timeout_ms=session_ms),
-            ledger.run(broker, store, session_timeout_ms=session_ms),
+            _kept_up("ledger", lambda: ledger.run(broker, store, session_timeout_ms=session_ms)),
         )
     finally:
         await store.close()
@@ -70,6 +74,29 @@ async def notifier(config: Settings) -> None:
             stack.push_async_callback(channel.close)
         session_ms = round(config.session_s * 1_000)
         await _until_told(notifying.run(config.broker(), channels, session_timeout_ms=session_ms))
+
+
+async def console(config: Settings) -> None:
+    """Serve the clinician's page until told to stop."""
+    from console.app import create_app
+    from console.server import ConsoleServer
+    from timeseries.console_reader import ConsoleReader
+
+    reader = ConsoleReader(config.database())
+    app = create_app(reader, reader, host=config.console_host, token_hash=config.console_token_hash)
+    await ConsoleServer(app, config.console_host, config.console_port, log_level=config.log_level).serve()
+
+
+async def _kept_up(name: str, service: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a service, again where it breaks: a fault in keeping the books must not keep an alert from its person."""
+    pause_s = 1.0
+    while True:
+        try:
+            await service()
+        except Exception:
+            log.exception("service_broken", name=name, again_in_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(60.0, pause_s * 2)
 
 
 async def _until_told(*services: Coroutine[Any, Any, None]) -> None:
