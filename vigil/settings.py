@@ -29,7 +29,7 @@ class InvalidSettings(VigilError):
 class Settings(BaseSettings):
     """Everything that can be set. Field names in capitals, after `VIGIL_`, are the variables."""
 
-    model_config = SettingsConfigDict(env_prefix="VIGIL_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VIGIL_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: SecretStr | None = Field(
         None,
@@ -57,15 +57,17 @@ class Settings(BaseSettings):
     notification_log: Path = Field(Path("notifications.jsonl"), description="where notifications are logged")
 
     console_host: str = Field("127.0.0.1", description="beyond loopback only with VIGIL_CONSOLE_TOKEN_HASH")
-    console_port: Port = 8_080
+    console_port: Port = Field(8_080, description="where the console listens")
     console_token_hash: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex, of the token that opens the console"
     )
 
-    metrics_host: str = "127.0.0.1"
+    metrics_host: str = Field("127.0.0.1", description="where Prometheus metrics are served")
     metrics_port: Port | None = Field(None, description="Prometheus metrics; off unless set")
-    log_format: Literal["auto", "console", "json"] = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for people on a terminal, JSON elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
 
     def database(self) -> str:
         """Return the database's URL. Raises `MissingSetting`."""

@@ -66,3 +66,20 @@ def rollup(
         if every is None:
             return
         time.sleep(every)
+
+
+@app.command()
+def lifecycle(
+    run: Annotated[bool, typer.Option("--run", help="Delete what is due; without it, only show.")] = False,
+) -> None:
+    """Show what the retention policies let go now; with --run, delete it."""
+    from timeseries import lifecycle as work
+
+    url = settings().database()
+    if run:
+        work.apply(url)
+    table = Table("class", "tier", "kept for", "rows due", box=None)
+    for one in work.due(url):
+        kept = "ever" if one.drop_after is None else f"{one.drop_after.days} days"
+        table.add_row(one.retention_class, one.tier, kept, f"{one.rows:,}")
+    Console().print(table)
