@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install demo test lint bench lock prerequisites clean
+.PHONY: install demo test lint bench chaos lock prerequisites clean
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
@@ -29,6 +29,9 @@ lint: install
 
 bench: install
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: install
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # Names, versions and hashes only: no file of pins says where they come from.
 lock: install

@@ -57,7 +57,8 @@ class _Record:
 class Supervisor:
     """Starts workers, and starts again, after a growing pause, whichever dies."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[Worker], *, most_pause_s: float = _MOST_S) -> None:
+        self._most_pause_s = most_pause_s
         self._records = [_Record(worker) for worker in workers]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -107,7 +108,7 @@ class Supervisor:
     def _start_again(self, record: _Record, now: float) -> None:
         record.again_at = None
         record.restarts += 1
-        record.delay_s = min(_MOST_S, record.delay_s * 2)
+        record.delay_s = min(self._most_pause_s, record.delay_s * 2)
         record.started_at = now
         try:
             record.worker.start()

@@ -1,0 +1,194 @@
+"""What the pages say, over a world in memory and over PostgreSQL."""
+
+from datetime import timedelta
+
+from alerts.event import Kind, Priority, State
+from tests.console.conftest import NOW, Visit
+from tests.console.looking import piece, words
+from tests.console.world import Sample, World, alert
+from vitals.quality import Context
+
+
+def ago(**length: float) -> timedelta:
+    return timedelta(**length)
+
+
+async def test_an_empty_console_says_what_to_do_next(visit: Visit) -> None:
+    async with visit(World()) as client:
+        page = words((await client.get("/")).text)
+    assert "Nobody is being measured yet" in page
+    assert "make demo" in page
+    assert "not a medical device" in page
+    assert "not an alarm or emergency system" in page
+
+
+async def test_open_alerts_stand_first_the_urgent_and_unseen_before_the_others(visit: Visit) -> None:
+    world = World(patients=["p-low", "p-high", "p-seen", "p-calm", "p-medium"])
+    at = NOW - ago(minutes=4)
+    world.alerts = [
+        alert("p-low", at, priority=Priority.LOW, sentence="The low one."),
+        alert("p-seen", at, priority=Priority.HIGH, sentence="The seen one."),
+        alert("p-medium", at, priority=Priority.MEDIUM, sentence="The medium one."),
+        alert("p-high", at, priority=Priority.HIGH, sentence="The high one."),
+        alert("p-calm", at, state=State.CLEARED, changed_at=NOW, sentence="The cleared one."),
+    ]
+    world.acknowledged[world.alerts[1].alert_id] = ("n-417", NOW - ago(minutes=1))
+    async with visit(world) as client:
+        html = (await client.get("/")).text
+    page = words(html)
+    places = [page.index(f"The {which} one.") for which in ("high", "medium", "low", "seen")]
+    assert places == sorted(places)
+    assert "The cleared one." not in page
+    assert "Acknowledged by n-417 , 03:11:44 UTC" in page
+    cards = [html.index(f'data-key="{who}"') for who in ("p-high", "p-medium", "p-low", "p-seen", "p-calm")]
+    assert cards == sorted(cards)
+    assert "(3) Vigil" in page
+
+
+async def test_an_alert_tells_priority_kind_times_and_evidence(visit: Visit) -> None:
+    at = NOW - ago(minutes=2)
+    readings = [(at + ago(seconds=5 * k), 121.0 + k) for k in range(10)]
+    event = alert(
+        "p-1", at, readings=readings, priority=Priority.HIGH, changed_at=NOW - ago(seconds=12), retrospective=True
+    )
+    async with visit(World(patients=["p-1"], alerts=[event])) as client:
+        html = piece((await client.get("/")).text, event.alert_id)
+    said = words(html)
+    for expected in ("High", "Physiological", "Retrospective", "p-1", event.sentence, "03:12:32 UTC", "12 s ago",
+                     "limit 120 /min"):  # fmt: skip
+        assert expected in said
+    assert "the last 10 values, from 121 to 130 /min, limit 120 /min" in html
+    assert 'class="limit"' in html
+
+
+async def test_a_technical_alert_reads_as_one(visit: Visit) -> None:
+    event = alert("p-1", NOW - ago(minutes=2), kind=Kind.TECHNICAL, threshold=None, sentence="Sensor: not measured.")
+    async with visit(World(alerts=[event])) as client:
+        html = piece((await client.get("/")).text, event.alert_id)
+    assert "Technical" in words(html)
+    assert "<figure" not in html
+
+
+async def test_tiles_show_value_unit_age_and_doubt(visit: Visit) -> None:
+    world = World(
+        samples=[
+            Sample("p-1", "heart_rate", NOW - ago(seconds=12), 84),
+            Sample("p-1", "spo2", NOW - ago(seconds=3), 93, quality=0.3),
+            Sample("p-1", "bp_systolic", NOW - ago(minutes=4), 128),
+            Sample("p-1", "bp_diastolic", NOW - ago(minutes=4), 82),
+            Sample("p-1", "body_temperature", NOW - ago(hours=3), 37.2),
+        ]
+    )
+    async with visit(world) as client:
+        card = words(piece((await client.get("/")).text, "p-1"))
+    assert "Heart rate 84 /min 12 s ago" in card
+    assert "Oxygen saturation 93 % low quality" in card
+    assert "Blood pressure 128/82 mmHg" in card
+    assert "Last measured 00:12:44 UTC" in card
+
+
+async def test_what_was_not_measured_is_never_a_number(visit: Visit) -> None:
+    off = int(Context.NO_CONTACT)
+    world = World(samples=[Sample("p-1", "heart_rate", NOW - ago(seconds=2), 42, quality=0.0, context=off)])
+    async with visit(world) as client:
+        board, patient = (await client.get("/")).text, (await client.get("/patients/p-1")).text
+    for html in (piece(board, "p-1"), patient):
+        said = words(html)
+        assert "no contact with the skin" in said
+        assert "no value" in said
+        assert " 42 " not in said
+        assert " 0 /min" not in said
+
+
+async def test_old_values_are_grey_and_say_since_when(visit: Visit) -> None:
+    world = World(samples=[Sample("p-1", "heart_rate", NOW - ago(minutes=20), 84)])
+    async with visit(world) as client:
+        html = piece((await client.get("/")).text, "p-1")
+    assert "tile hero is-stale" in html
+    assert "No data since 02:52:44 UTC" in words(html)
+    assert 'class="silence"' in html
+
+
+async def test_a_fresh_trustworthy_device_is_shown_before_a_newer_doubtful_one(visit: Visit) -> None:
+    world = World(
+        samples=[
+            Sample("p-1", "heart_rate", NOW - ago(seconds=9), 71, device="strap-a"),
+            Sample("p-1", "heart_rate", NOW - ago(seconds=1), 190, quality=0.1, device="watch-b"),
+        ]
+    )
+    async with visit(world) as client:
+        assert "Heart rate 71 /min" in words(piece((await client.get("/")).text, "p-1"))
+
+
+async def test_patients_come_in_pages(visit: Visit) -> None:
+    world = World(patients=[f"p-{k:03}" for k in range(75)])
+    async with visit(world) as client:
+        first, second = (await client.get("/")).text, (await client.get("/?page=2")).text
+        beyond, nonsense = await client.get("/?page=9"), await client.get("/?page=<b>")
+    assert first.count("<article") == 60
+    assert second.count("<article") == 15
+    assert "Page 2 of 2" in words(second)
+    assert "This page is empty" in words(beyond.text)
+    assert nonsense.status_code == 422
+    assert "<b>" not in nonsense.text.partition("<main")[2].partition("</main>")[0]
+
+
+async def test_a_gap_is_seen_as_a_gap(visit: Visit) -> None:
+    times = [k for k in range(0, 3_600, 10) if not 1_200 <= k < 2_100]
+    world = World(samples=[Sample("p-1", "heart_rate", NOW - ago(seconds=k + 1), 70 + k % 7) for k in times])
+    async with visit(world) as client:
+        html = (await client.get("/patients/p-1")).text
+    assert "1 gap without trustworthy data, the longest 15 min" in words(html)
+    assert html.count('class="gap"') == 1
+    line = html.partition('class="line trace-0" d="')[2].partition('"')[0]
+    assert line.count("M") == 2
+
+
+async def test_two_devices_are_two_lines(visit: Visit) -> None:
+    world = World(
+        samples=[
+            Sample("p-1", "heart_rate", NOW - ago(seconds=20 * k + 1), 70 + 9 * (device == "watch"), device=device)
+            for k in range(150)
+            for device in ("strap", "watch")
+        ]
+    )
+    async with visit(world) as client:
+        html = (await client.get("/patients/p-1")).text
+    assert 'class="line trace-0"' in html
+    assert 'class="line trace-1"' in html
+    assert "70 to 79 /min" in words(html)
+
+
+async def test_ranges_and_the_table_of_alerts(visit: Visit) -> None:
+    samples = [Sample("p-1", "heart_rate", NOW - ago(minutes=2 * k + 1), 70) for k in range(180)]
+    cleared = alert("p-1", NOW - ago(hours=2), state=State.CLEARED, changed_at=NOW - ago(hours=1), sentence="Over.")
+    async with visit(World(samples=samples, alerts=[cleared])) as client:
+        six, day, wrong = [await client.get(f"/patients/p-1?range={word}") for word in ("6h", "24h", "7y")]
+    assert 'aria-current="true">6 hours' in six.text
+    assert "Over." in words(six.text)
+    assert "Cleared 02:12:44 UTC" in words(six.text)
+    assert "gap without trustworthy data" in words(day.text)
+    assert wrong.status_code == 404
+
+
+async def test_an_alert_of_somebody_never_measured_has_a_page(visit: Visit) -> None:
+    async with visit(World(alerts=[alert("p-new", NOW)])) as client:
+        answer = await client.get("/patients/p-new")
+    assert answer.status_code == 200
+    assert "Nothing measured yet" in words(answer.text)
+
+
+async def test_not_found_quotes_nothing(visit: Visit) -> None:
+    async with visit(World()) as client:
+        for path in ("/patients/nobody-here", "/patients/Anna%20Smith", "/nobody-here", "/patients/%3Cscript%3E"):
+            answer = await client.get(path)
+            assert answer.status_code == 404
+            assert "There is no such page here." in words(answer.text)
+            for hint in ("nobody-here", "Anna", "<script>"):
+                assert hint not in answer.text
+
+
+async def test_notices_are_ours_only(visit: Visit) -> None:
+    async with visit(World()) as client:
+        assert "Acknowledged." in words((await client.get("/?notice=done")).text)
+        assert "phish" not in (await client.get("/?notice=phish")).text

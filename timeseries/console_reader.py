@@ -1,0 +1,251 @@
+"""Edge: what the console reads, and the one thing that it writes (who acknowledged an alert).
+
+A small pool; every read is a read-only transaction of one snapshot under a statement timeout, so that a page never
+mixes two moments and a slow question never holds the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from timeseries.queries import load
+from vitals.errors import VigilError
+
+_SQL: Final = load("console")
+_SERIES: Final = itemgetter("patient_id", "metric", "device_id", "source_app")
+MINUTE_S: Final = 60
+"""From this bucket width (seconds) upwards charts come from the rollup instead of the samples."""
+
+Row = dict[str, Any]
+_Connection = psycopg.AsyncConnection[Row]
+
+
+class ReaderUnavailable(VigilError):
+    """The database does not answer, or not in time. Try again; `vigil doctor` says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatestValue:
+    """The newest sample of one series. `quality` 0 to 1, `context` bits of vitals.quality.Context."""
+
+    patient_id: str
+    metric: str
+    device_id: str
+    source_app: str
+    time: datetime
+    value: float
+    quality: float
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """An alert as stored: its words and times are those of its newest event; `evidence` is that event's JSON."""
+
+    alert_id: str
+    patient_id: str
+    kind: str
+    priority: str
+    rule: str
+    rule_version: int
+    metric: str
+    state: str
+    opened_at: datetime
+    raised_at: datetime
+    changed_at: datetime
+    cleared_at: datetime | None
+    measured_at: datetime
+    retrospective: bool
+    individualised: bool
+    sentence: str
+    evidence: Mapping[str, Any]
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Trustworthy values of one series from `time` on, one step long. A step without any has no bucket."""
+
+    time: datetime
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric of one patient by one origin; two origins are two series and never pool."""
+
+    patient_id: str
+    metric: str
+    device_id: str
+    source_app: str
+    buckets: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts over everybody. `open` and `waiting` (not acknowledged) by priority; `silent`: nothing measured lately."""
+
+    patients: int
+    silent: int
+    open: Mapping[str, int]
+    waiting: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One page of people, in the order of urgency, with their newest values, and the open alerts of everybody."""
+
+    totals: Totals
+    alerts: tuple[StoredAlert, ...]
+    patients: tuple[str, ...]
+    latest: tuple[LatestValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """One person's newest values and alerts."""
+
+    patient_id: str
+    latest: tuple[LatestValue, ...]
+    alerts: tuple[StoredAlert, ...]
+
+
+class Acknowledgement(StrEnum):
+    """What became of a click on "acknowledge"."""
+
+    DONE = "done"
+    ALREADY = "already"  # somebody else was first; that stays
+    CHANGED = "changed"  # cleared, or of another priority than the person saw
+    UNKNOWN = "unknown"
+
+
+class ConsoleReader:
+    """Reads for the console; times are aware datetimes. Every method raises `ReaderUnavailable`."""
+
+    def __init__(
+        self, url: str, *, statement_timeout_s: float = 5.0, size: int = 4, prepare_threshold: int | None = 5
+    ) -> None:
+        options = f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c timezone=UTC"
+        self._timeout_s = statement_timeout_s
+        self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
+            url, min_size=0, max_size=size, open=False, timeout=statement_timeout_s, name="console",
+            kwargs={"options": options, "row_factory": dict_row, "connect_timeout": 5, "autocommit": True,
+                    "prepare_threshold": prepare_threshold},
+        )  # fmt: skip
+
+    async def open(self) -> None:
+        """Make ready to connect; does not wait for the database, so the console starts without one and says so."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections; wait for none longer than a statement may take."""
+        await self._pool.close(timeout=self._timeout_s)
+
+    async def ready(self) -> None:
+        """Return if the database answers and holds the schema."""
+        async with self._reading() as connection:
+            await _rows(connection, "ready")
+
+    async def version(self) -> str:
+        """Return a word that changes with whatever the pages show."""
+        async with self._reading() as connection:
+            rows = await _rows(connection, "version")
+        return str(next(iter(rows[0].values())))
+
+    async def overview(self, *, silent_since: datetime, limit: int, offset: int, alert_limit: int) -> Overview:
+        """Return one page of patients and, up to `alert_limit`, everybody's open alerts."""
+        async with self._reading() as connection:
+            totals = await _totals(connection, silent_since)
+            alerts = await _rows(connection, "open_alerts", limit=alert_limit)
+            page = await _rows(connection, "patient_page", limit=limit, offset=offset)
+            patients = tuple(row["patient_id"] for row in page)
+            latest = await _rows(connection, "latest", patients=list(patients))
+        return Overview(totals, _alerts(alerts), patients, _latest(latest))
+
+    async def patient(self, patient_id: str, *, alert_limit: int) -> PatientRecord | None:
+        """Return what is known of a patient; None where nobody has that id."""
+        async with self._reading() as connection:
+            if not await _rows(connection, "patient", patient=patient_id):
+                return None
+            latest = await _rows(connection, "latest", patients=[patient_id])
+            alerts = await _rows(connection, "patient_alerts", patient=patient_id, limit=alert_limit)
+        return PatientRecord(patient_id, _latest(latest), _alerts(alerts))
+
+    async def series(
+        self, patients: Sequence[str], metrics: Sequence[str], start: datetime, end: datetime, step_s: int
+    ) -> tuple[Series, ...]:
+        """Return trustworthy values of [start, end) in steps of `step_s` seconds, as they are now, refreshed or not."""
+        values = {"patients": list(patients), "metrics": list(metrics), "from": start, "to": end, "step": step_s}
+        async with self._reading() as connection:
+            rows = await _rows(connection, "minute_series" if step_s >= MINUTE_S else "fine_series", **values)
+        return tuple(
+            Series(patient, metric, device, app, tuple(_bucket(row) for row in group))
+            for (patient, metric, device, app), group in groupby(rows, key=_SERIES)
+        )
+
+    async def acknowledge(self, alert_id: str, actor: str, at: datetime, priority: str) -> Acknowledgement:
+        """Write down that `actor` saw this alert while its priority was `priority`; who came first stays."""
+        values = {"alert": alert_id, "actor": actor, "at": at, "priority": priority}
+        async with self._translated(), self._pool.connection() as connection, connection.transaction():
+            if await _rows(connection, "acknowledge", **values):
+                return Acknowledgement.DONE
+            found = await _rows(connection, "acknowledged", alert=alert_id)
+        if not found:
+            return Acknowledgement.UNKNOWN
+        return Acknowledgement.CHANGED if found[0]["acknowledged_by"] is None else Acknowledgement.ALREADY
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[_Connection]:
+        async with self._translated(), self._pool.connection() as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (psycopg.Error, PoolTimeout, OSError) as error:
+            state = getattr(error, "sqlstate", None) or "none"
+            raise ReaderUnavailable(f"the database does not answer (SQLSTATE {state})") from error
+
+
+async def _rows(connection: _Connection, name: str, **values: object) -> list[Row]:
+    return await (await connection.execute(_SQL[name], values)).fetchall()
+
+
+async def _totals(connection: _Connection, silent_since: datetime) -> Totals:
+    people = (await _rows(connection, "patient_totals", since=silent_since))[0]
+    alerts = await _rows(connection, "alert_totals")
+    return Totals(
+        people["patients"],
+        people["silent"],
+        {row["priority"]: row["open"] for row in alerts},
+        {row["priority"]: row["waiting"] for row in alerts},
+    )
+
+
+def _bucket(row: Row) -> Bucket:
+    return Bucket(row["bucket"], row["mean"], row["low"], row["high"], row["n"])
+
+
+def _alerts(rows: Sequence[Row]) -> tuple[StoredAlert, ...]:
+    return tuple(StoredAlert(**row) for row in rows)
+
+
+def _latest(rows: Sequence[Row]) -> tuple[LatestValue, ...]:
+    return tuple(LatestValue(**row) for row in rows)
