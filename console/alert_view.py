@@ -11,7 +11,7 @@ from alerts.event import Evidence
 from console import plot
 from console.moment import Moment, Now
 from console.words import metric_name, number, unit_sign
-from timeseries.console_reader import StoredAlert
+from timeseries.console_model import StoredAlert
 from vitals.catalogue import BY_CODE
 
 _KINDS: Final = {"physiological": "Physiological", "technical": "Technical"}

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 from console.board import MAX_ALERTS, PAGE_SIZE
 from console.board_view import SILENT_AFTER
 from console.ports import Reader
-from timeseries.console_reader import LatestValue, Overview, Series, StoredAlert
+from timeseries.console_model import LatestValue, Overview, Series, StoredAlert
 from vitals.catalogue import BY_CODE
 from vitals.clock import Clock, to_datetime
 from vitals.ids import is_opaque

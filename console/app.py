@@ -24,7 +24,7 @@ from console.live import Hub, TooManyListeners
 from console.pages import Pages
 from console.ports import Acknowledger, Reader
 from console.render import STATIC, Renderer
-from timeseries.console_reader import ReaderUnavailable
+from timeseries.console_model import ReaderUnavailable
 from vitals.clock import Clock, system_clock
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from console.moment import Now
 from console.patient_view import CHARTED, PatientView, patient_view
 from console.ports import Reader
 from console.tiles import HEART
-from timeseries.console_reader import Overview, Series
+from timeseries.console_model import Overview, Series
 from vitals.clock import Clock, to_datetime
 from vitals.ids import PatientId
 

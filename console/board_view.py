@@ -12,7 +12,7 @@ from console.alert_view import AlertView, alert_view
 from console.moment import Moment, Now
 from console.tiles import Tile, by_metric, heart_tile, vital_tiles
 from console.words import number, stale_after_s, unit_of
-from timeseries.console_reader import LatestValue, Overview, Series
+from timeseries.console_model import LatestValue, Overview, Series
 from vitals.catalogue import BY_CODE
 
 SPARK_LENGTH: Final = timedelta(hours=1)

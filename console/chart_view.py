@@ -11,7 +11,7 @@ from console import plot
 from console.alert_view import evidence_of
 from console.moment import Now
 from console.words import is_continuous, lasting, metric_name, number, stale_after_s, unit_of
-from timeseries.console_reader import Bucket, Series, StoredAlert
+from timeseries.console_model import Bucket, Series, StoredAlert
 from vitals.catalogue import BY_CODE
 
 X_LABELS: Final = 6

@@ -13,7 +13,7 @@ from console.access import COOKIE, Access, Session, staff_id
 from console.board import Board
 from console.ports import Acknowledger
 from console.render import Renderer
-from timeseries.console_reader import Acknowledgement
+from timeseries.console_model import Acknowledgement
 from vitals.clock import US_PER_S, Clock, to_datetime
 from vitals.ids import is_opaque
 

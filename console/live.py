@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from console.ports import Reader
-from timeseries.console_reader import ReaderUnavailable
+from timeseries.console_model import ReaderUnavailable
 from vitals.clock import Clock, to_datetime
 from vitals.errors import VigilError
 

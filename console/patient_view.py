@@ -12,7 +12,7 @@ from console.chart_view import Chart, Range, chart, pressure_chart
 from console.moment import Moment, Now
 from console.tiles import Tile, by_metric, heart_tile, tile, vital_tiles
 from console.words import metric_name
-from timeseries.console_reader import PatientRecord, Series
+from timeseries.console_model import PatientRecord, Series
 
 CHARTED: Final = (
     "heart_rate",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from timeseries.console_reader import Acknowledgement, Overview, PatientRecord, Series
+from timeseries.console_model import Acknowledgement, Overview, PatientRecord, Series
 
 
 class Reader(Protocol):

@@ -10,7 +10,7 @@ from typing import Final
 
 from console.moment import Moment, Now
 from console.words import is_continuous, metric_name, said_value, stale_after_s, unit_of
-from timeseries.console_reader import LatestValue
+from timeseries.console_model import LatestValue
 from vitals.catalogue import BY_CODE, Kind, RetentionClass
 from vitals.quality import TRUSTWORTHY, Context
 

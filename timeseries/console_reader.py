@@ -6,11 +6,9 @@ mixes two moments and a slow question never holds the database.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -19,8 +17,18 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from timeseries.console_model import (
+    Acknowledgement,
+    Bucket,
+    LatestValue,
+    Overview,
+    PatientRecord,
+    ReaderUnavailable,
+    Series,
+    StoredAlert,
+    Totals,
+)
 from timeseries.queries import load
-from vitals.errors import VigilError
 
 _SQL: Final = load("console")
 _SERIES: Final = itemgetter("patient_id", "metric", "device_id", "source_app")
@@ -29,109 +37,6 @@ MINUTE_S: Final = 60
 
 Row = dict[str, Any]
 _Connection = psycopg.AsyncConnection[Row]
-
-
-class ReaderUnavailable(VigilError):
-    """The database does not answer, or not in time. Try again; `vigil doctor` says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatestValue:
-    """The newest sample of one series. `quality` 0 to 1, `context` bits of vitals.quality.Context."""
-
-    patient_id: str
-    metric: str
-    device_id: str
-    source_app: str
-    time: datetime
-    value: float
-    quality: float
-    context: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAlert:
-    """An alert as stored: its words and times are those of its newest event; `evidence` is that event's JSON."""
-
-    alert_id: str
-    patient_id: str
-    kind: str
-    priority: str
-    rule: str
-    rule_version: int
-    metric: str
-    state: str
-    opened_at: datetime
-    raised_at: datetime
-    changed_at: datetime
-    cleared_at: datetime | None
-    measured_at: datetime
-    retrospective: bool
-    individualised: bool
-    sentence: str
-    evidence: Mapping[str, Any]
-    acknowledged_by: str | None
-    acknowledged_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Trustworthy values of one series from `time` on, one step long. A step without any has no bucket."""
-
-    time: datetime
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One metric of one patient by one origin; two origins are two series and never pool."""
-
-    patient_id: str
-    metric: str
-    device_id: str
-    source_app: str
-    buckets: tuple[Bucket, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counts over everybody. `open` and `waiting` (not acknowledged) by priority; `silent`: nothing measured lately."""
-
-    patients: int
-    silent: int
-    open: Mapping[str, int]
-    waiting: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """One page of people, in the order of urgency, with their newest values, and the open alerts of everybody."""
-
-    totals: Totals
-    alerts: tuple[StoredAlert, ...]
-    patients: tuple[str, ...]
-    latest: tuple[LatestValue, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PatientRecord:
-    """One person's newest values and alerts."""
-
-    patient_id: str
-    latest: tuple[LatestValue, ...]
-    alerts: tuple[StoredAlert, ...]
-
-
-class Acknowledgement(StrEnum):
-    """What became of a click on "acknowledge"."""
-
-    DONE = "done"
-    ALREADY = "already"  # somebody else was first; that stays
-    CHANGED = "changed"  # cleared, or of another priority than the person saw
-    UNKNOWN = "unknown"
 
 
 class ConsoleReader:

@@ -15,7 +15,7 @@ from console.render import templates
 from tests.console.conftest import NOW
 from tests.console.looking import structure, words
 from tests.console.world import FakeReader, Sample, World, alert, stored
-from timeseries.console_reader import Overview, PatientRecord, StoredAlert, Totals
+from timeseries.console_model import Overview, PatientRecord, StoredAlert, Totals
 
 HOSTILE = st.one_of(
     st.text(min_size=1, max_size=60),

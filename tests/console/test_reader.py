@@ -8,7 +8,8 @@ import pytest
 
 from tests.console.conftest import NOW
 from tests.console.world import FakeReader, Sample, World, alert, put
-from timeseries.console_reader import Acknowledgement, ConsoleReader, ReaderUnavailable, Series
+from timeseries.console_model import Acknowledgement, ReaderUnavailable, Series
+from timeseries.console_reader import ConsoleReader
 from timeseries.migrate import migrate
 from timeseries.rollup import refresh
 

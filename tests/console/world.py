@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from alerts.event import AlertEvent, Evidence, Kind, Origin, Priority, Reading, State, alert_id
-from timeseries.console_reader import (
+from timeseries.console_model import (
     Acknowledgement,
     Bucket,
     LatestValue,
