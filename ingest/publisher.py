@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ingest.record import Record, encode, split
@@ -24,35 +24,47 @@ class BrokerUnreachable(VigilError):
     """The broker did not take a batch; nothing is known to be stored, so the sender keeps it and sends it again."""
 
 
-async def can_be_idempotent(bootstrap_servers: str) -> bool:
-    """Ask the broker for a producer id. Tansu has none to give; Apache Kafka does."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers)
+async def can_be_idempotent(bootstrap_servers: str, *, timeout_s: float = 10.0) -> bool:
+    """Ask the broker for a producer id. Tansu has none to give; Apache Kafka does, soon after it has started."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=round(timeout_s * 1_000))
     try:
-        await client.bootstrap()
-        node = client.get_random_node()
-        answer = await client.send(node, InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0))
-        return bool(answer.error_code == 0 and answer.producer_id >= 0)
-    except (KafkaError, OSError, ValueError, NotImplementedError):
+        async with asyncio.timeout(timeout_s):
+            await client.bootstrap()
+            return await _gives_producer_ids(client)
+    except (KafkaError, OSError, ValueError, NotImplementedError):  # a TimeoutError is an OSError
         return False
     finally:
         await client.close()
 
 
+async def _gives_producer_ids(client: AIOKafkaClient) -> bool:
+    while True:
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0)
+        answer = await client.send(client.get_random_node(), request)
+        if not for_code(answer.error_code).retriable:
+            return bool(answer.error_code == 0 and answer.producer_id >= 0)
+        await asyncio.sleep(0.1)
+
+
 class Publisher:
     """Sends batches. `linger_ms` trades latency for smaller wire size: records that wait together compress together.
 
-    `max_pending` bounds the records that are under way, and so memory: `send` waits while it is reached.
+    `max_pending` bounds the records that are under way, and so memory: `send` waits while it is reached. A broker that
+    does not answer for `timeout_s` counts as unreachable.
     """
 
-    def __init__(self, bootstrap_servers: str, *, linger_ms: int = 5, max_pending: int = 2_000) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, linger_ms: int = 5, max_pending: int = 2_000, timeout_s: float = 20.0
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
+        self._timeout_s = timeout_s
         self._linger_ms = linger_ms
         self._pending = asyncio.Semaphore(max_pending)
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
         """Connect. Raises `BrokerUnreachable` if no broker answers."""
-        idempotent = await can_be_idempotent(self._bootstrap_servers)
+        idempotent = await can_be_idempotent(self._bootstrap_servers, timeout_s=min(10.0, self._timeout_s))
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap_servers,
             acks="all",
@@ -61,6 +73,7 @@ class Publisher:
             linger_ms=self._linger_ms,
             max_batch_size=_MAX_BATCH_BYTES,
             max_request_size=MAX_MESSAGE_BYTES,
+            request_timeout_ms=round(self._timeout_s * 1_000),
         )
         try:
             await producer.start()

@@ -7,6 +7,7 @@ that one patient's records keep their order. Headers say what a consumer must kn
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -180,12 +181,50 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
             Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"
         )
     try:
+        if any(magic in value for magic in _FRAMES):
+            _refuse_compression(value)
         with pa.ipc.open_stream(value) as reader:
             return _read(reader)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:
         raise MalformedRecord(Reason.UNDECODABLE, "the value is no readable Arrow IPC stream") from error
     except SchemaMismatch as error:
         raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
+
+
+_FRAMES: Final = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # how zstd and LZ4 frames begin
+
+
+def _refuse_compression(value: bytes) -> None:
+    """Raise `SchemaMismatch` if a batch has compressed buffers: 60 kB can hold 2 GB, allocated before it is counted.
+
+    pyarrow cannot tell, so the Flatbuffers of each message are read by hand (Message.fbs: table Message, field 2 is the
+    header; table DictionaryBatch, field 1 is its batch; table RecordBatch, field 3 is the compression).
+    """
+    for message in pa.ipc.MessageReader.open_stream(value):
+        if message.type == "schema":
+            continue
+        metadata = message.metadata.to_pybytes()
+        (root,) = struct.unpack_from("<I", metadata, 0)
+        batch = _table(metadata, root, 2)
+        if message.type == "dictionary":
+            batch = _table(metadata, batch, 1)
+        if _field(metadata, batch, 3):
+            raise SchemaMismatch("the buffers of a batch must be plain: the producer compresses")
+
+
+def _table(metadata: bytes, table: int, number: int) -> int:
+    """Return where the table stands that a field points to."""
+    at = _field(metadata, table, number)
+    return int(at + struct.unpack_from("<I", metadata, at)[0])
+
+
+def _field(metadata: bytes, table: int, number: int) -> int:
+    """Return where a field of a Flatbuffers table stands, 0 where the table does not have it."""
+    vtable = table - struct.unpack_from("<i", metadata, table)[0]
+    (size,) = struct.unpack_from("<H", metadata, vtable)
+    slot = 4 + 2 * number
+    offset = struct.unpack_from("<H", metadata, vtable + slot)[0] if slot < size else 0
+    return table + int(offset) if offset else 0
 
 
 def _read(reader: pa.RecordBatchStreamReader) -> list[pa.RecordBatch]:
@@ -207,5 +246,8 @@ def _join(batches: list[pa.RecordBatch]) -> SampleColumns:
     if not batches:
         none = np.empty(0, np.int64)
         return sample_columns(none, none.astype(np.int16), none.astype(np.float64), received_us=none)
-    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    try:
+        table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    except pa.ArrowInvalid:  # more words for metrics in these records together than one dictionary can number
+        return SampleColumns.concat([from_arrow(batch) for batch in batches])
     return from_arrow(table.to_batches()[0])

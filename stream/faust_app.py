@@ -33,8 +33,24 @@ class _Thread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
 
+class _NoOffsets(dict[TP, int | None]):
+    """How far Faust has read: never known.
+
+    Faust drops what lies below its own note of how far it read. A fetch that was under way during a seek moves that
+    note on again, and then the records that the seek was for are dropped; so are all records of a log that began anew.
+    The worker judges by its watermark.
+    """
+
+    def __getitem__(self, key: TP) -> None:
+        return None
+
+
 class WorkerConsumer(Consumer):  # type: ignore[misc]
     """Reads from where the worker says, and tells Kafka its offsets only so that outside tools can see the lag."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NoOffsets()
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -60,6 +76,9 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 
     where_to_read: WhereToRead
     closing: list[Callable[[], Awaitable[None]]]
+
+    def _create_directories(self) -> None:
+        """Nothing of ours is kept in files: a worker may run on a read-only disk, from any folder."""
 
 
 def build_app(

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import structlog
@@ -85,6 +86,9 @@ class Log(Protocol):
     async def earliest(self, partition: Partition) -> int:
         """Return the first offset that the log has."""
 
+    async def next_after(self, partition: Partition, offset: int) -> int | None:
+        """Return the first offset from `offset` on that the log has a record at, None where it ends before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -120,9 +124,8 @@ class Recorder:
 
     async def take(self, records: Sequence[RawRecord]) -> None:
         """Store what is new among `records`, and return when it is stored."""
-        fresh = await self._admit(records)
-        if fresh:
-            await self._store_all(fresh)
+        for piece in _pieces(await self._admit(records)):
+            await self._store_all(piece)
 
     async def _admit(self, records: Sequence[RawRecord]) -> list[RawRecord]:
         fresh: list[RawRecord] = []
@@ -131,27 +134,49 @@ class Recorder:
             progress = self._progress.get(partition)
             if progress is None:  # revoked while it was buffered: whoever has the partition now stores it
                 continue
-            crc = None if progress.anchored else crc_of(record.value)
-            verdict = progress.admit(record.offset, crc, self._clock())
-            if verdict is Verdict.SUSPECT:
-                await self._suspect(partition, progress)
-            elif verdict is Verdict.SEEK:
-                metrics.GAPS.inc()
-                await self._log.seek(partition, progress.expected)
-            elif verdict is Verdict.REDELIVERED:
-                metrics.REDELIVERED.inc()
-            elif verdict in {Verdict.TAKE, Verdict.TAKE_AFTER_GAP}:
-                if verdict is Verdict.TAKE_AFTER_GAP:
-                    log.warning("offsets_missing_in_log", partition=partition, first=progress.expected)
+            crc = None if progress.anchored else _crc(record)
+            if await self._take(record, progress, progress.admit(record.offset, crc, self._clock())):
                 fresh.append(replace(record, epoch=progress.epoch, follows=progress.expected))
                 progress.taken(record.offset)
         return fresh
 
-    async def _suspect(self, partition: Partition, progress: PartitionProgress) -> None:
-        if await self._log.holds(partition, progress.expected - 1, progress.anchor_crc):
-            return  # an event from before the assignment; the anchor is still to come
-        mark = Watermark(*partition, progress.epoch, progress.expected)
+    async def _take(self, record: RawRecord, progress: PartitionProgress, verdict: Verdict) -> bool:
+        """Do what the verdict asks for; tell whether the record comes next."""
+        partition = (record.topic, record.partition)
+        if verdict in {Verdict.SUSPECT, Verdict.OLD_NEWS}:
+            await self._look(partition, progress)
+            if verdict is Verdict.SUSPECT and self._progress.get(partition) is progress:
+                return await self._take(record, progress, progress.admit(record.offset, None, self._clock()))
+        elif verdict is Verdict.SEEK:
+            metrics.GAPS.inc()
+            await self._log.seek(partition, progress.expected)
+        elif verdict is Verdict.CONFIRM:
+            return await self._confirmed(record, partition, progress)
+        if verdict in {Verdict.REDELIVERED, Verdict.OLD_NEWS}:
+            metrics.REDELIVERED.inc()
+        return verdict is Verdict.TAKE
+
+    async def _confirmed(self, record: RawRecord, partition: Partition, progress: PartitionProgress) -> bool:
+        following = await self._log.next_after(partition, progress.expected)
+        if following is not None and following < record.offset:  # it was an older fetch that came late
+            progress.seek_again(self._clock())
+            await self._log.seek(partition, progress.expected)
+            return False
+        log.warning("offsets_missing_in_log", partition=partition, first=progress.expected, found=record.offset)
+        return True
+
+    async def _look(self, partition: Partition, progress: PartitionProgress) -> None:
+        """Begin a new epoch unless the log is still the one that the watermark speaks of."""
+        marks = await self._patiently(lambda: self._store.watermarks([partition[0]]))
+        mark = marks.get(partition, Watermark(*partition))
         earliest = await self._log.earliest(partition)
+        if mark.last_crc is None:  # nothing of this epoch is stored, and it began where the log began
+            same = earliest >= mark.next_offset
+        else:
+            same = await self._log.holds(partition, mark.next_offset - 1, mark.last_crc)
+        if same:
+            progress.seen(self._clock())
+            return
         log.warning("log_recreated", partition=partition, earliest=earliest)
         metrics.EPOCHS.inc()
         try:
@@ -205,14 +230,35 @@ class Recorder:
 _NOTHING = Placed(np.empty(0, ROW), np.empty(0, np.int32), np.empty(0, np.int32))
 
 
-def crc_of(value: bytes | None) -> int:
-    """Return the CRC-32 by which a stored record is recognised in the log."""
-    return zlib.crc32(value or b"")
+_MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
+"""The most record bytes of one transaction: some 150,000 samples, which bounds what decoding and COPY hold."""
+
+
+def _pieces(records: list[RawRecord]) -> list[list[RawRecord]]:
+    """Cut records into runs of at most `_MAX_PIECE_BYTES`, or of one record."""
+    pieces: list[list[RawRecord]] = []
+    held = _MAX_PIECE_BYTES
+    for record in records:
+        size = len(record.value or b"")
+        if held + size > _MAX_PIECE_BYTES:
+            pieces.append([])
+            held = 0
+        pieces[-1].append(record)
+        held += size
+    return pieces
+
+
+def crc_of(key: bytes | None, value: bytes | None, timestamp_ms: int) -> int:
+    """Return the CRC-32 by which a stored record is recognised in the log: when it was sent, key and value."""
+    return zlib.crc32(value or b"", zlib.crc32(key or b"", zlib.crc32(struct.pack("<q", timestamp_ms))))
+
+
+def _crc(record: RawRecord) -> int:
+    return crc_of(record.key, record.value, record.timestamp_ms)
 
 
 def _progress_of(mark: Watermark) -> PartitionProgress:
-    anchored = mark.last_crc is None or mark.next_offset == 0
-    return PartitionProgress(mark.epoch, mark.next_offset, mark.last_crc, anchored=anchored)
+    return PartitionProgress(mark.epoch, mark.next_offset, mark.last_crc, anchored=mark.next_offset == 0)
 
 
 def _batch(records: Sequence[RawRecord], validated: Validated, placed: Placed, bad: Sequence[Rejected]) -> WriteBatch:
@@ -222,7 +268,7 @@ def _batch(records: Sequence[RawRecord], validated: Validated, placed: Placed, b
         first.setdefault((record.topic, record.partition), record)
         last[record.topic, record.partition] = record
     advances = [
-        Advance(*partition, end.epoch, first[partition].follows, end.offset, end.timestamp_ms, crc_of(end.value))
+        Advance(*partition, end.epoch, first[partition].follows, end.offset, end.timestamp_ms, _crc(end))
         for partition, end in sorted(last.items())
     ]
     return WriteBatch(

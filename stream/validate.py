@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitals.batch import SampleColumns
-from vitals.catalogue import HIGH, LOW, MAX_DURATION_MS, NEEDS_DURATION, UNKNOWN_METRIC
+from vitals.catalogue import HIGH, IS_CATEGORY, LOW, MAX_DURATION_MS, MEMBERS, NEEDS_DURATION, UNKNOWN_METRIC
 from vitals.quality import TRUSTWORTHY, Context, Flag, Reason
 
 EARLIEST_US: Final = 946_684_800_000_000
@@ -45,7 +45,7 @@ def reasons(columns: SampleColumns) -> NDArray[np.uint8]:
         metric == UNKNOWN_METRIC,
         told & ~np.isfinite(value),
         told & ~((columns.quality >= 0) & (columns.quality <= 1)),
-        told & ~((value >= low) & (value <= high)),
+        told & ~((value >= low) & (value <= high) & _means_something(columns)),
         (start < EARLIEST_US) | (columns.written_us < EARLIEST_US) | (columns.received_us < EARLIEST_US),
         _in_the_future(columns),
         _bad_duration(columns),
@@ -54,6 +54,15 @@ def reasons(columns: SampleColumns) -> NDArray[np.uint8]:
     for code in range(len(faults), 0, -1):
         codes[faults[code - 1]] = code
     return codes
+
+
+def _means_something(columns: SampleColumns) -> NDArray[np.bool_]:
+    """Tell which values are no number where the metric knows only categories: sleep stage 2.5 is none."""
+    known = np.ones(len(columns), np.bool_)
+    at = np.flatnonzero((IS_CATEGORY[columns.metric] > 0) & (columns.value >= 0) & (columns.value < MEMBERS.shape[1]))
+    value = columns.value[at]
+    known[at] = MEMBERS[columns.metric[at], value.astype(np.int64)] & (value == np.floor(value))
+    return known
 
 
 def _in_the_future(columns: SampleColumns) -> NDArray[np.bool_]:

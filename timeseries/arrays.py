@@ -19,12 +19,12 @@ from timeseries.rows import PG_EPOCH_US
 # numpy kind and size -> (element type, array type) as pg_type has them for ever.
 _TYPES: Final = {
     "i2": (21, 1005), "i4": (23, 1007), "i8": (20, 1016), "f4": (700, 1021), "f8": (701, 1022),
-    "M8": (1184, 1185),  # datetime64[us], taken as UTC -> timestamptz
+    "M8": (1184, 1185),  # datetime64, taken as UTC -> timestamptz
 }  # fmt: skip
 
 
 class NumpyArrayDumper(Dumper):
-    """Dumps a one-dimensional array of int16/32/64, float32/64 or datetime64[us] (as timestamptz) without nulls."""
+    """Dumps a one-dimensional array of int16/32/64, float32/64 or datetime64 (as timestamptz) without nulls."""
 
     format = Format.BINARY
 
@@ -44,7 +44,7 @@ class NumpyArrayDumper(Dumper):
 
     def dump(self, obj: np.ndarray[Any, Any]) -> bytes:
         """Return the array's binary form."""
-        values = obj.view("i8") - PG_EPOCH_US if self._code == "M8" else obj
+        values = obj.astype("M8[us]").view("i8") - PG_EPOCH_US if self._code == "M8" else obj
         wire = np.empty(len(values), [("length", ">i4"), ("value", values.dtype.newbyteorder(">"))])
         wire["length"], wire["value"] = values.dtype.itemsize, values
         return struct.pack(">5i", 1, 0, self._element, len(values), 1) + wire.tobytes()

@@ -42,6 +42,8 @@ class KeyRing:
             await connection.execute(_SQL["add_patients"], {"ids": ids})
             await connection.execute(_SQL["add_devices"], {"ids": values["devices"]})
             await connection.execute(_SQL["add_origins"], values)
-            self.patients.update(await (await connection.execute(_SQL["patient_keys"], {"ids": ids})).fetchall())
+            known = await (await connection.execute(_SQL["patient_keys"], {"ids": ids})).fetchall()
             found = await (await connection.execute(_SQL["origin_keys"], values)).fetchall()
+        # Only what is committed: a key of a transaction that broke off belongs to nobody.
+        self.patients.update(known)
         self.origins.update({(device, app): key for device, app, key in found})

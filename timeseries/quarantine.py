@@ -34,12 +34,19 @@ def _place(record: SourceRecord) -> dict[str, Any]:
 
 
 def _record(record: SourceRecord) -> dict[str, Any]:
-    headers = [[name, None if raw is None else base64.b64encode(raw).decode()] for name, raw in record.headers]
+    headers = [
+        [_without_nul(name), None if raw is None else base64.b64encode(raw).decode()] for name, raw in record.headers
+    ]
     return {
         **_place(record), "timestamp_ms": record.timestamp_ms, "patient_id": record.patient_id,
         "device_id": record.device_id, "adapter": record.adapter, "key": record.key,
         "headers": json.dumps(headers), "value": record.value,
     }  # fmt: skip
+
+
+def _without_nul(name: str) -> str:
+    r"""Write a NUL as `\0` and a backslash as two: jsonb cannot hold a NUL, and a foreign header's name may."""
+    return name.replace("\\", "\\\\").replace("\0", "\\0")
 
 
 def _samples(record: SourceRecord, samples: Sequence[Rejected]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,7 +30,7 @@ from timeseries.model import (
 from timeseries.queries import load
 from timeseries.rows import COLUMNS, Rows, from_copy, same_as_previous, sort_order, to_copy
 from timeseries.versions import Resolution, resolve
-from vitals.quality import Reason
+from vitals.quality import Flag, Reason
 
 _SQL: Final = load("store")
 _COLUMN_LIST: Final = ", ".join(COLUMNS)
@@ -45,13 +46,18 @@ def _times(values: NDArray[np.int64]) -> NDArray[np.datetime64]:
 
 
 class SampleStore:
-    """The recorder's side of the database. One connection, one writer: calls do not overlap."""
+    """The recorder's side of the database, over one connection: a call waits until the one before it is done."""
 
     def __init__(self, url: str, *, statement_timeout_s: float = 60.0, connect_timeout_s: int = 5) -> None:
         self._url = url
-        self._options = f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=20000 -c timezone=UTC"
+        self._options = (
+            f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=20000 -c timezone=UTC"
+            # Corrections into the columnstore fail above a limit of decompressed rows, and trying again cannot help.
+            " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+        )
         self._connect_timeout_s = connect_timeout_s
         self._connection: Connection | None = None
+        self.turn = asyncio.Lock()
         self.keys = KeyRing()
 
     async def __aenter__(self) -> Self:
@@ -128,21 +134,34 @@ class _Translated:
         self._store = store
 
     async def __aenter__(self) -> None:
-        return None
+        await self._store.turn.acquire()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, (Fenced, StoreRefused)):
+        try:
+            await self._translate(error)
+        finally:
+            self._store.turn.release()
+
+    async def _translate(self, error: BaseException | None) -> None:
+        if error is None or isinstance(error, (Fenced, StoreRefused, StoreUnavailable)):
             return
         if not isinstance(error, (psycopg.Error, OSError)):
             await self._store.close()  # cancelled or broken in mid-protocol: never reuse this connection
             return
         state = getattr(error, "sqlstate", None)
-        if state is None or state.startswith(_TRANSIENT):
+        if _may_pass(error, state):
             await self._store.close()
             raise StoreUnavailable(f"the database does not answer (SQLSTATE {state or 'none'})") from error
         raise StoreRefused(f"the database refuses the batch (SQLSTATE {state})") from error
+
+
+def _may_pass(error: psycopg.Error | OSError, state: str | None) -> bool:
+    """Tell whether the same call may succeed later. Without a state the server said nothing: psycopg did."""
+    if state is None:
+        return isinstance(error, (OSError, psycopg.OperationalError, psycopg.InterfaceError))
+    return state.startswith(_TRANSIENT)
 
 
 async def _lock(connection: Connection, advances: Sequence[Advance]) -> None:
@@ -179,6 +198,7 @@ async def _put_samples(
     none = np.empty(0, np.intp)
     if not same_as_previous(rows).any() and await _copy_straight(connection, rows):
         return WriteOutcome(inserted=len(rows)), rows, [], none
+    await connection.execute(_SQL["lock_patients"], {"patients": np.unique(rows["patient_key"])})
     resolution = await _resolve(connection, rows)
     await _apply(connection, resolution)
     conflicts = [
@@ -255,14 +275,24 @@ async def _put_derived(connection: Connection, stored: Rows) -> None:
     newest = newest_of_each_series(stored)
     if len(newest):
         values = {
-            "patients": newest["patient_key"], "metrics": newest["metric_key"], "origins": newest["origin_key"],
-            "times": _times(newest["time"]), "received": _times(newest["received_at"]), "values": newest["value"],
+            **_series(newest), "received": _times(newest["received_at"]), "values": newest["value"],
             "qualities": newest["quality"], "contexts": newest["context"],
         }  # fmt: skip
         await connection.execute(_SQL["put_latest"], values)
+    gone = stored[stored["flags"] & int(Flag.TOMBSTONE) != 0]
+    if len(gone):
+        await connection.execute(_SQL["forget_latest"], _series(gone))
+        await connection.execute(_SQL["find_latest"], _series(gone))
     patients, hours, firsts, lasts = dirty_hours(stored)
     ranges = {"patients": patients, "hours": _times(hours), "froms": _times(firsts), "tos": _times(lasts)}
     await connection.execute(_SQL["mark_dirty"], ranges)
+
+
+def _series(rows: Rows) -> dict[str, NDArray[np.generic]]:
+    return {
+        "patients": rows["patient_key"], "metrics": rows["metric_key"], "origins": rows["origin_key"],
+        "times": _times(rows["time"]),
+    }  # fmt: skip
 
 
 async def _count_duplicates(connection: Connection, batch: WriteBatch, again: NDArray[np.intp]) -> None:

@@ -1,9 +1,11 @@
 """Which version of a sample stands: pure decisions about rows that meet their own identity again.
 
-The greatest (written, received, content) wins, whatever the order of arrival. The same content again is a duplicate,
-another content with a newer written time a correction (the older version becomes a revision), with an older written
-time a revision at once, and with the same written time a conflict: the loser, if it is the newcomer, is quarantined.
-A deletion is a version like any other; it is stored as a tombstone.
+The greatest (written, content) wins, whatever the order of arrival. When a version was received does not decide: the
+same version told again has another such time, and a winner that depends on how often it was told depends on the order
+of arrival. Content that is there already is a duplicate. Other content is, with a newer written time, a correction (the
+older version becomes a revision), with an older one a revision at once, and with the written time of a version that is
+there a conflict: the loser, if it is the newcomer, is quarantined. A deletion is a version like any other; it is stored
+as a tombstone.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from vitals.quality import Flag
 Index = NDArray[np.intp]
 
 _TOMBSTONE: Final = int(Flag.TOMBSTONE)
+_CONTENT: Final = ("value", "quality", "context", "zone_offset_min")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,18 @@ def same_content(a: Rows, b: Rows) -> NDArray[np.bool_]:
     Validation's flags are not content: they depend on what arrived before.
     """
     gone_a, gone_b = a["flags"] & _TOMBSTONE != 0, b["flags"] & _TOMBSTONE != 0
-    alike = np.logical_and.reduce([a[name] == b[name] for name in ("value", "quality", "context", "zone_offset_min")])
+    alike = np.logical_and.reduce([a[name] == b[name] for name in _CONTENT])
     equal: NDArray[np.bool_] = (gone_a & gone_b) | (~gone_a & ~gone_b & alike)
     return equal
 
 
 def _beats(a: Rows, b: Rows) -> NDArray[np.bool_]:
-    """Tell where version `a` stands above version `b` by (written, received, content)."""
-    order = [("written_at", a["written_at"], b["written_at"]), ("received_at", a["received_at"], b["received_at"])]
-    order += [("flags", a["flags"] & _TOMBSTONE, b["flags"] & _TOMBSTONE)]
-    order += [(name, a[name], b[name]) for name in ("value", "quality", "context", "zone_offset_min")]
+    """Tell where version `a` stands above version `b` by (written, content)."""
+    order = [(a["written_at"], b["written_at"]), (a["flags"] & _TOMBSTONE, b["flags"] & _TOMBSTONE)]
+    order += [(a[name], b[name]) for name in _CONTENT]
     wins = np.zeros(len(a), np.bool_)
     undecided = np.ones(len(a), np.bool_)
-    for _, left, right in order:
+    for left, right in order:
         wins |= undecided & (left > right)
         undecided &= left == right
     return wins
@@ -87,7 +89,7 @@ def resolve(newcomers: Rows, stored: Rows, stored_revisions: Rows) -> Resolution
     before, was_stored = state.copy(), known.copy()
 
     duplicates, arrivals = _exact_copies(newcomers, group[:n])
-    seen = _version_keys(everything[n:], group[n:])
+    contents, times = _content_keys(everything[n:], group[n:]), _written_keys(everything[n:], group[n:])
     repeated = [duplicates]
     conflicts: list[Index] = []
     revisions: list[Rows] = []
@@ -98,11 +100,12 @@ def resolve(newcomers: Rows, stored: Rows, stored_revisions: Rows) -> Resolution
         newer = alike & (rows["written_at"] > current["written_at"])
         stands = ~fresh & ~alike & _beats(rows, current)
         loses = ~fresh & ~alike & ~stands
-        clash = loses & (rows["written_at"] == current["written_at"])
-        again = loses & ~clash & np.isin(_version_keys(rows, ids), seen)
+        again = loses & np.isin(_content_keys(rows, ids), contents)
+        same_time = (rows["written_at"] == current["written_at"]) | np.isin(_written_keys(rows, ids), times)
+        clash = loses & ~again & same_time
         repeated.append(turn[alike | again])
         conflicts.append(turn[clash])
-        revisions += [current[stands], rows[loses & ~clash & ~again]]
+        revisions += [current[stands], rows[loses & ~again & ~clash]]
         taken = fresh | stands | newer
         state[ids[taken]] = rows[taken]
         known[ids[taken]] = True
@@ -118,21 +121,31 @@ def resolve(newcomers: Rows, stored: Rows, stored_revisions: Rows) -> Resolution
 
 def _exact_copies(rows: Rows, group: Index) -> tuple[Index, Index]:
     """Return (positions that repeat an earlier row's identity, written time and content, the other positions)."""
-    keys = _version_keys(rows, group)
-    _, first = np.unique(keys, return_index=True)
+    _, content = np.unique(_content_keys(rows, group), return_inverse=True)
+    _, first = np.unique(_written_keys(rows, content), return_index=True)
     keep = np.zeros(len(rows), np.bool_)
     keep[first] = True
     return np.flatnonzero(~keep), np.flatnonzero(keep)
 
 
-def _version_keys(rows: Rows, group: Index) -> NDArray[np.void]:
-    """Return one opaque key a row: identity, written time and content, comparable with `np.isin`."""
+def _content_keys(rows: Rows, group: Index) -> NDArray[np.void]:
+    """Return one opaque key a row: identity and content, comparable with `np.isin`."""
     gone = rows["flags"] & _TOMBSTONE
-    names = ("value", "quality", "context", "zone_offset_min")
-    keys = np.zeros(len(rows), [("group", "i8"), ("written", "i8"), ("gone", "i2"), *((n, ROW[n]) for n in names)])
-    keys["group"], keys["written"], keys["gone"] = group, rows["written_at"], gone
-    for name in names:
+    keys = np.zeros(len(rows), [("group", "i8"), ("gone", "i2"), *((name, ROW[name]) for name in _CONTENT)])
+    keys["group"], keys["gone"] = group, gone
+    for name in _CONTENT:
         keys[name] = np.where(gone != 0, 0, rows[name]) + 0  # + 0 turns -0.0 into 0.0, which compares equal
+    return _opaque(keys)
+
+
+def _written_keys(rows: Rows, group: Index) -> NDArray[np.void]:
+    """Return one opaque key a row: group and written time."""
+    keys = np.empty(len(rows), [("group", "i8"), ("written", "i8")])
+    keys["group"], keys["written"] = group, rows["written_at"]
+    return _opaque(keys)
+
+
+def _opaque(keys: NDArray[np.void]) -> NDArray[np.void]:
     packed: NDArray[np.void] = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.dtype.itemsize)))
     return packed
 

@@ -167,8 +167,11 @@ def check_batch(batch: pa.RecordBatch) -> None:
     for index in _REQUIRED:
         if batch.column(index).null_count:
             raise SchemaMismatch(f"column {SCHEMA.field(index).name} must not be null")
+    if batch.column(_METRIC).dictionary.null_count:
+        raise SchemaMismatch("column metric must not be null, nor its dictionary")
 
 
+_METRIC: Final = SCHEMA.get_field_index("metric")
 _REQUIRED: Final = tuple(index for index, column in enumerate(SCHEMA) if not column.nullable)
 
 

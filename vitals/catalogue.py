@@ -43,7 +43,7 @@ class Metric:
 
     `max_rate_per_s` is the largest believable change in the metric's unit per second (faster is flagged, never
     rejected); `cadence_s` the expected distance between samples where there is one; `max_duration_s` the longest
-    interval a single sample may cover.
+    interval a single sample may cover (24 days at most: the tables keep milliseconds in 32 bits).
     """
 
     number: int
@@ -106,7 +106,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(23, "activity_class", None, "1", _C, _ACT, 0, 5, None, None, 2 * _DAY_S, ACTIVITIES),
     Metric(24, "workout", "73985-4", "1", _C, _ACT, 0, 3_000, None, None, 4 * _DAY_S, WORKOUTS),
     Metric(25, "resting_heart_rate", "40443-4", "/min", _I, _VITAL, 20, 200, None, _DAY_S, 2 * _DAY_S),
-    Metric(26, "af_burden", None, "%", _I, _VITAL, 0, 100, None, None, 31 * _DAY_S),
+    Metric(26, "af_burden", None, "%", _I, _VITAL, 0, 100, None, None, 24 * _DAY_S),
     Metric(27, "state_of_mind_valence", None, "1", _I, _REP, -1, 1, None, None, 2 * _DAY_S),
     Metric(28, "symptom", "75325-1", "1", _C, _REP, 0, 4, None, None, 20 * _DAY_S, SEVERITIES),
     Metric(29, "medication_event", None, "1", _C, _REP, 0, 3, None, None, 0, MEDICATION),
@@ -141,7 +141,21 @@ def _by_number(values: Mapping[int, float], default: float) -> NDArray[np.float6
 LOW: Final = _by_number({m.number: m.low for m in METRICS}, np.nan)
 HIGH: Final = _by_number({m.number: m.high for m in METRICS}, np.nan)
 MAX_DURATION_MS: Final = _by_number({m.number: m.max_duration_s * 1_000 for m in METRICS}, 0.0)
+MAX_RATE_PER_S: Final = _by_number({m.number: m.max_rate_per_s or np.inf for m in METRICS}, np.inf)
 NEEDS_DURATION: Final = _by_number({m.number: float(m.kind is Kind.INTERVAL) for m in METRICS}, 0.0)
+
+
+def _members() -> NDArray[np.bool_]:
+    table = np.zeros((max(BY_NUMBER) + 1, 1 + max(max(m.categories, default=0) for m in METRICS)), np.bool_)
+    for metric in METRICS:
+        table[metric.number, list(metric.categories)] = True
+    table.flags.writeable = False
+    return table
+
+
+IS_CATEGORY: Final = _by_number({m.number: float(m.kind is Kind.CATEGORY) for m in METRICS}, 0.0)
+MEMBERS: Final = _members()
+"""Indexed by metric number and value: the categories that a categorical metric has."""
 
 
 def number_of(code: str) -> int:

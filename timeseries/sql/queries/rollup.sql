@@ -28,3 +28,13 @@ GROUP BY 1, 2, 3, 4
 ON CONFLICT (patient_key, metric_key, origin_key, bucket) DO UPDATE SET
     n = excluded.n, sum = excluded.sum, min = excluded.min, max = excluded.max,
     first = excluded.first, last = excluded.last, sum_sq = excluded.sum_sq;
+
+-- name: see_dirty
+-- TimescaleDB: looks at up to %(limit)s dirty ranges; the version of a row changes whenever someone writes to it.
+SELECT patient_key, from_time, to_time, hour, xmin::text FROM dirty_ranges ORDER BY hour DESC, patient_key LIMIT %(limit)s;
+
+-- name: forget_dirty
+-- TimescaleDB: takes away the ranges that are as they were seen.
+DELETE FROM dirty_ranges d
+USING unnest(%(patients)s::integer[], %(hours)s::timestamptz[], %(versions)s::text[]) AS s (patient_key, hour, version)
+WHERE d.patient_key = s.patient_key AND d.hour = s.hour AND d.xmin::text = s.version;

@@ -68,6 +68,29 @@ ON CONFLICT (patient_key, metric_key, origin_key) DO UPDATE SET
     context = excluded.context
 WHERE excluded.time >= l.time;
 
+-- name: forget_latest
+-- The source deleted the sample that a tile shows.
+DELETE FROM latest l
+USING unnest(%(patients)s::integer[], %(metrics)s::smallint[], %(origins)s::integer[], %(times)s::timestamptz[])
+    AS gone (patient_key, metric_key, origin_key, time)
+WHERE (l.patient_key, l.metric_key, l.origin_key, l.time)
+    = (gone.patient_key, gone.metric_key, gone.origin_key, gone.time);
+
+-- name: find_latest
+-- Where a series lost its latest sample, the newest that still stands takes its place.
+INSERT INTO latest (patient_key, metric_key, origin_key, time, received_at, value, quality, context)
+SELECT gone.patient_key, gone.metric_key, gone.origin_key, s.time, s.received_at, s.value, s.quality, s.context
+FROM (SELECT DISTINCT * FROM unnest(%(patients)s::integer[], %(metrics)s::smallint[], %(origins)s::integer[])
+          AS gone (patient_key, metric_key, origin_key)) gone
+CROSS JOIN LATERAL (
+    SELECT time, received_at, value, quality, context FROM samples
+    WHERE patient_key = gone.patient_key AND metric_key = gone.metric_key AND origin_key = gone.origin_key
+        AND flags & 128 = 0
+    ORDER BY time DESC, duration_ms DESC LIMIT 1) s
+WHERE NOT EXISTS (SELECT FROM latest l WHERE (l.patient_key, l.metric_key, l.origin_key)
+    = (gone.patient_key, gone.metric_key, gone.origin_key))
+ORDER BY 1, 2, 3;
+
 -- name: mark_dirty
 -- Remembers which stretch of which hour of which patient changed; rows come sorted by the key.
 INSERT INTO dirty_ranges AS d (patient_key, hour, from_time, to_time)
@@ -93,6 +116,11 @@ SELECT current_date, a.adapter, a.reason, a.samples
 FROM unnest(%(adapters)s::text[], %(reasons)s::text[], %(samples)s::bigint[]) AS a (adapter, reason, samples)
 ORDER BY 2, 3
 ON CONFLICT (day, adapter, reason) DO UPDATE SET samples = d.samples + excluded.samples;
+
+-- name: lock_patients
+-- The conflict path reads, decides and writes: one at a time for each patient, or a worker of the other lane could
+-- overwrite a version that it never saw. Locked in one order; given back with the transaction.
+SELECT count(pg_advisory_xact_lock(0x76696769, patient_key)) FROM unnest(%(patients)s::integer[]) AS patient_key;
 
 -- name: stage_table
 -- The conflict path's scratch table, once a session: sample columns and each row's position in the batch.
