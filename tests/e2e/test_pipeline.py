@@ -174,12 +174,7 @@ def test_what_is_wrong_is_named_and_the_rest_goes_on(stack: Stack) -> None:
     stack.wait(
         lambda: stack.count("SELECT count(*) FROM current_samples WHERE patient_id = 'mixed'") == 4, "the good ones"
     )
-    reasons = Counter(
-        reason
-        for (reason,) in stack.rows(
-            "SELECT reason FROM quarantine JOIN quarantine_records USING (topic, partition, epoch, \"offset\") WHERE patient_id = 'mixed'"
-        )
-    )
+    reasons = Counter(reason for (reason,) in stack.rows(_QUARANTINED.format("reason", "patient_id = 'mixed'")))
     assert reasons == {
         "undecodable": 2, "schema_version": 1, "not_finite": 1, "out_of_range": 1, "future": 1, "unknown_metric": 1
     }  # fmt: skip
