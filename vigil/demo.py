@@ -31,6 +31,7 @@ from vitals.errors import VigilError
 ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
 """Where `vigil healthkit import --demo` finds a running demo; readable by its owner only."""
 _PARTITIONS: Final = 4
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
 _THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
 
@@ -137,7 +138,7 @@ def _workers(environment: dict[str, str], folder: Path) -> list[Worker]:
 def _announced(environment: dict[str, str]) -> Iterator[None]:
     ADDRESSES.unlink(missing_ok=True)
     ADDRESSES.touch(mode=0o600)
-    ADDRESSES.write_text(json.dumps(environment))
+    ADDRESSES.write_text(json.dumps({"pid": os.getpid(), "environment": environment}))
     try:
         yield
     finally:
@@ -148,12 +149,13 @@ def use_running_demo() -> None:
     """Take the settings of the demo that runs on this machine into this process. Raises `NoDemo`."""
     try:
         owner = ADDRESSES.stat().st_uid
-        environment = json.loads(ADDRESSES.read_text())
-    except (OSError, ValueError):
+        told = json.loads(ADDRESSES.read_text())
+        os.kill(told["pid"], 0)
+    except (OSError, ValueError):  # not there, or left behind by a demo that was killed
         raise NoDemo from None
     if owner != os.getuid():  # anybody may write into the folder for temporary files
         raise NoDemo
-    os.environ.update(environment)
+    os.environ.update(told["environment"])
 
 
 @contextmanager
@@ -172,12 +174,12 @@ def _wearers(bootstrap: str, count: int, over: threading.Event) -> Iterator[None
 
 @contextmanager
 def _ends_on_signals(over: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the demo in good order; a second one does not interrupt the clean-up."""
+    """Ctrl-C, SIGTERM or a closed terminal end the demo in good order; another one does not interrupt that."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         over.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in _ENDING}
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from tests.browser.serving import chromium, chromium_path
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # playwright keeps an event loop running: no test of another room may meet it
 def browser() -> Iterator[Browser]:
     if chromium_path() is None:
         says = "no Chromium: apt-get install chromium, or put one on the PATH as `chromium`"

@@ -115,8 +115,13 @@ def test_a_name_is_no_patient_id() -> None:
     assert "Anna" not in done.stderr
 
 
-def test_import_into_a_demo_that_does_not_run_says_so() -> None:
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_import_into_a_demo_that_does_not_run_says_so(left_behind: bool, tmp_path: Path) -> None:
+    if left_behind:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        (tmp_path / "vigil-demo.json").write_text(json.dumps({"pid": gone.pid, "environment": {}}))
     export = str(REPO / "fixtures" / "apple" / "everyday.xml")
-    done = vigil("healthkit", "import", export, "--patient", "me", "--demo", TMPDIR="/nonexistent-on-purpose")
+    done = vigil("healthkit", "import", export, "--patient", "me", "--demo", TMPDIR=str(tmp_path))
     assert done.returncode == 2
     assert "make demo" in done.stderr
