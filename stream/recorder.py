@@ -114,11 +114,14 @@ class Recorder:
         self._progress: dict[Partition, PartitionProgress] = {}
 
     async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """Return where to read each partition from: at the last stored record, which is then recognised by its CRC."""
+        """Return where to read each partition from: at the last stored record, which is then recognised by its CRC.
+
+        The log is looked at before: a broker may answer a fetch beyond the end of a log that began anew with nothing.
+        """
         topics = sorted({topic for topic, _ in partitions})
         marks = await self._patiently(lambda: self._store.watermarks(topics))
         for partition in partitions:
-            mark = marks.get(partition, Watermark(*partition))
+            mark = await self._verified(marks.get(partition, Watermark(*partition)))
             self._progress[partition] = _progress_of(mark)
         return {partition: self._progress[partition].start_at for partition in partitions}
 
@@ -166,25 +169,34 @@ class Recorder:
         return True
 
     async def _look(self, partition: Partition, progress: PartitionProgress) -> None:
-        """Begin a new epoch unless the log is still the one that the watermark speaks of."""
+        """Hold the watermark against the log; where that is another one, go to its beginning."""
         marks = await self._patiently(lambda: self._store.watermarks([partition[0]]))
         mark = marks.get(partition, Watermark(*partition))
+        verified = await self._verified(mark)
+        if verified is mark:
+            progress.seen(self._clock())
+            return
+        self._progress[partition] = _progress_of(verified)
+        await self._log.seek(partition, self._progress[partition].start_at)
+
+    async def _verified(self, mark: Watermark) -> Watermark:
+        """Return `mark`, or that of a new epoch unless the log is still the one that `mark` speaks of."""
+        partition = (mark.topic, mark.partition)
+        if mark.next_offset == 0:
+            return mark
         earliest = await self._log.earliest(partition)
         if mark.last_crc is None:  # nothing of this epoch is stored, and it began where the log began
             same = earliest >= mark.next_offset
         else:
             same = await self._log.holds(partition, mark.next_offset - 1, mark.last_crc)
         if same:
-            progress.seen(self._clock())
-            return
+            return mark
         log.warning("log_recreated", partition=partition, earliest=earliest)
         metrics.EPOCHS.inc()
         try:
-            renewed = await self._patiently(lambda: self._store.begin_epoch(mark, earliest))
+            return await self._patiently(lambda: self._store.begin_epoch(mark, earliest))
         except Fenced:
-            renewed = (await self._patiently(lambda: self._store.watermarks([partition[0]])))[partition]
-        self._progress[partition] = _progress_of(renewed)
-        await self._log.seek(partition, self._progress[partition].start_at)
+            return (await self._patiently(lambda: self._store.watermarks([mark.topic])))[partition]
 
     async def _store_all(self, records: list[RawRecord]) -> None:
         try:

@@ -76,7 +76,7 @@ class SampleStore:
 
     async def watermarks(self, topics: Sequence[str]) -> dict[tuple[str, int], Watermark]:
         """Return how far each partition of `topics` is stored. Raises `StoreUnavailable`."""
-        async with _Translated(self):
+        async with Translated(self):
             cursor = await (await self._open()).execute(_SQL["read_watermarks"], {"topics": list(topics)})
             return {(row[0], row[1]): Watermark(*row) for row in await cursor.fetchall()}
 
@@ -85,7 +85,7 @@ class SampleStore:
 
         Raises `Fenced` if another recorder did so first, `StoreUnavailable` if the database does not answer.
         """
-        async with _Translated(self):
+        async with Translated(self):
             connection = await self._open()
             await connection.execute(_SQL["open_watermarks"], {"topics": [mark.topic], "partitions": [mark.partition]})
             values = {"topic": mark.topic, "partition": mark.partition, "epoch": mark.epoch, "next_offset": next_offset}
@@ -98,7 +98,7 @@ class SampleStore:
         """Make `keys` know these patient ids and (device id, source app) pairs. Raises `StoreUnavailable`."""
         if self.keys.knows(patients, origins):
             return
-        async with _Translated(self):
+        async with Translated(self):
             await self.keys.learn(await self._open(), patients, origins)
 
     async def write(self, batch: WriteBatch) -> WriteOutcome:
@@ -107,16 +107,20 @@ class SampleStore:
         Raises `Fenced` if a watermark does not stand where the batch begins, `StoreUnavailable` where trying again can
         help and `StoreRefused` where it cannot; in every case nothing of the batch is stored.
         """
-        async with _Translated(self):
+        async with Translated(self):
             connection = await self._open()
             async with connection.transaction():
                 await _lock(connection, batch.advances)
+                await self._put_beside(connection, batch)
                 outcome, stored, rejected, again = await _put_samples(connection, batch)
                 await _put_derived(connection, stored)
                 await quarantine.put(connection, batch, [*batch.rejected, *rejected])
                 await _count_duplicates(connection, batch, again)
                 await _move(connection, batch.advances)
         return outcome
+
+    async def _put_beside(self, connection: Connection, batch: WriteBatch) -> None:
+        """Store what a subclass's batches hold beside samples; called within the transaction, watermarks locked."""
 
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -127,7 +131,7 @@ class SampleStore:
         return self._connection
 
 
-class _Translated:
+class Translated:
     """Turns psycopg's errors into the store's; drops a connection that may be unusable."""
 
     def __init__(self, store: SampleStore) -> None:
