@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 from prometheus_client import Counter
 
-from timeseries.model import Rejected, WriteOutcome
+from timeseries.model import WriteBatch, WriteOutcome
 
 SAMPLES: Final = Counter("vigil_recorder_samples", "Samples by what became of them", ["outcome"])
 QUARANTINED: Final = Counter("vigil_recorder_quarantined", "Samples and records put into quarantine", ["reason"])
@@ -18,9 +18,19 @@ FENCED: Final = Counter("vigil_recorder_fenced", "Batches given up because anoth
 STORE_RETRIES: Final = Counter("vigil_recorder_store_retries", "Attempts that found the database away")
 
 
-def count(outcome: WriteOutcome, rejected: Sequence[Rejected]) -> None:
+LATENESS: Final = Counter(
+    "vigil_recorder_lateness_samples", "Stored samples by how long after the measurement they were received", ["upto"]
+)
+_UPTO_S: Final = np.array([10, 60, 600, 3_600, 86_400, 7 * 86_400])
+_UPTO: Final = ("10s", "1m", "10m", "1h", "1d", "7d", "older")
+
+
+def count(outcome: WriteOutcome, batch: WriteBatch) -> None:
     """Count one committed batch."""
     for name in ("inserted", "replaced", "revisions", "duplicates", "conflicts"):
         SAMPLES.labels(name).inc(getattr(outcome, name))
-    for one in rejected:
+    for one in batch.rejected:
         QUARANTINED.labels(one.reason).inc()
+    late_s = (batch.rows["received_at"] - batch.rows["time"]) / 1e6
+    for upto, samples in zip(_UPTO, np.bincount(np.searchsorted(_UPTO_S, late_s), minlength=len(_UPTO)), strict=True):
+        LATENESS.labels(upto).inc(int(samples))

@@ -2,8 +2,7 @@
 
 The recorder never raises for what a record holds: a record that cannot be opened or a sample that cannot be true goes
 into quarantine, a batch that the database refuses is cut in halves until the one record that it refuses is found and
-quarantined. While the database does not answer it waits and tries again, holding at most one batch being written and
-one being prepared; memory is bounded by that.
+quarantined. While the database does not answer it waits and tries again.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import structlog
 from stream import metrics
 from stream.assemble import Placed, RawRecord, Validated, place, rejected, validate
 from stream.progress import PartitionProgress, Verdict
+from stream.sequence import Memory
 from timeseries.model import (
     Advance,
     Fenced,
@@ -103,11 +103,29 @@ class Backoff:
         return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Records and the transaction that stores them."""
+
+    records: Sequence[RawRecord]
+    batch: WriteBatch
+
+
 class Recorder:
     """One worker's recording of the partitions that are assigned to it."""
 
-    def __init__(self, store: Store, log_: Log, *, backoff: Backoff | None = None, clock: Clock = system_clock) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        log_: Log,
+        *,
+        backoff: Backoff | None = None,
+        clock: Clock = system_clock,
+        sign_of_life: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._db = store
+        self._memory = Memory()
+        self._sign_of_life = sign_of_life
         self._log = log_
         self._backoff = backoff or Backoff()
         self._clock = clock
@@ -119,16 +137,32 @@ class Recorder:
         The log is looked at before: a broker may answer a fetch beyond the end of a log that began anew with nothing.
         """
         topics = sorted({topic for topic, _ in partitions})
-        marks = await self._patiently(lambda: self._store.watermarks(topics))
+        marks = await self._patiently(lambda: self._db.watermarks(topics))
         for partition in partitions:
             mark = await self._verified(marks.get(partition, Watermark(*partition)))
             self._progress[partition] = _progress_of(mark)
         return {partition: self._progress[partition].start_at for partition in partitions}
 
+    def expected(self, partition: Partition) -> int:
+        """Return the offset that comes next, 0 for a partition that is not ours."""
+        progress = self._progress.get(partition)
+        return 0 if progress is None else progress.expected
+
     async def take(self, records: Sequence[RawRecord]) -> None:
         """Store what is new among `records`, and return when it is stored."""
-        for piece in _pieces(await self._admit(records)):
-            await self._store_all(piece)
+        await self.store(await self.prepare(records))
+
+    async def prepare(self, records: Sequence[RawRecord]) -> list[Prepared]:
+        """Return what is new among `records`, decoded and validated, ready to be stored in this order.
+
+        May run while the batch before is being stored: should that one be fenced, so will this.
+        """
+        return [await self._prepared(piece) for piece in _pieces(await self._admit(records))]
+
+    async def store(self, prepared: Sequence[Prepared]) -> None:
+        """Store what `prepare` gave, and return when it is stored, or fenced and given up."""
+        for one in prepared:
+            await self._store(one)
 
     async def _admit(self, records: Sequence[RawRecord]) -> list[RawRecord]:
         fresh: list[RawRecord] = []
@@ -170,7 +204,7 @@ class Recorder:
 
     async def _look(self, partition: Partition, progress: PartitionProgress) -> None:
         """Hold the watermark against the log; where that is another one, go to its beginning."""
-        marks = await self._patiently(lambda: self._store.watermarks([partition[0]]))
+        marks = await self._patiently(lambda: self._db.watermarks([partition[0]]))
         mark = marks.get(partition, Watermark(*partition))
         verified = await self._verified(mark)
         if verified is mark:
@@ -194,32 +228,36 @@ class Recorder:
         log.warning("log_recreated", partition=partition, earliest=earliest)
         metrics.EPOCHS.inc()
         try:
-            return await self._patiently(lambda: self._store.begin_epoch(mark, earliest))
+            return await self._patiently(lambda: self._db.begin_epoch(mark, earliest))
         except Fenced:
-            return (await self._patiently(lambda: self._store.watermarks([mark.topic])))[partition]
+            return (await self._patiently(lambda: self._db.watermarks([mark.topic])))[partition]
 
-    async def _store_all(self, records: list[RawRecord]) -> None:
+    async def _store(self, prepared: Prepared) -> None:
+        records = prepared.records
         try:
-            await self._write(records)
+            await self._write(prepared)
         except StoreRefused:
             if len(records) == 1:
-                await self._write(records, refused=True)
+                await self._write(_refused(prepared))
                 return
             middle = len(records) // 2
-            await self._store_all(records[:middle])
-            await self._store_all(records[middle:])
+            for half in (records[:middle], records[middle:]):
+                await self._store(await self._prepared(half))
         except Fenced:
             await self._reload({(record.topic, record.partition) for record in records})
 
-    async def _write(self, records: list[RawRecord], *, refused: bool = False) -> None:
+    async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
         validated = validate(records)
-        if refused:
-            placed, bad = _NOTHING, [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
-        else:
-            await self._patiently(lambda: self._store.resolve_keys(validated.patients, validated.origins))
-            placed, bad = place(validated, self._store.keys.patients, self._store.keys.origins), rejected(validated)
-        batch = _batch(records, validated, placed, bad)
-        metrics.count(await self._patiently(lambda: self._store.write(batch)), bad)
+        await self._patiently(lambda: self._db.resolve_keys(validated.patients, validated.origins))
+        placed = place(validated, self._db.keys.patients, self._db.keys.origins)
+        placed.rows["flags"] |= self._memory.flags(placed.rows)
+        return Prepared(records, _batch(records, validated, placed, rejected(validated)))
+
+    async def _write(self, prepared: Prepared) -> None:
+        batch = prepared.batch
+        outcome = await self._patiently(lambda: self._db.write(batch))
+        metrics.count(outcome, batch)
+        self._sign_of_life()
 
     async def _reload(self, partitions: set[Partition]) -> None:
         """Another worker wrote where we meant to: forget what we thought, go where the database says."""
@@ -234,12 +272,18 @@ class Recorder:
                 return await call()
             except StoreUnavailable as error:
                 attempt += 1
+                self._sign_of_life()
                 metrics.STORE_RETRIES.inc()
                 log.warning("store_unavailable", attempt=attempt, error=str(error))
                 await asyncio.sleep(self._backoff.delay_s(attempt))
 
 
-_NOTHING = Placed(np.empty(0, ROW), np.empty(0, np.int32), np.empty(0, np.int32))
+def _refused(prepared: Prepared) -> Prepared:
+    """Return the transaction that quarantines one record which the database refuses."""
+    none = np.empty(0, np.int32)
+    whole = [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
+    batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole)
+    return replace(prepared, batch=batch)
 
 
 _MAX_PIECE_BYTES: Final = 8 * 1024 * 1024

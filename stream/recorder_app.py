@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
 from ingest.topics import SAMPLES, SAMPLES_BACKFILL
+from stream.batcher import Batcher
 from stream.faust_app import build_app, raw_record
 from stream.log_access import FaustLog
-from stream.recorder import Partition, Recorder, Store
+from stream.recorder import Partition, Prepared, Recorder, Store
+from stream.watchdog import Patience, Watchdog
 
 log = structlog.get_logger(__name__)
 
+_BUFFER: Final = 64
 GROUPS: Final[Mapping[str, str]] = {SAMPLES: "vigil-recorder", SAMPLES_BACKFILL: "vigil-recorder-backfill"}
 """The live and the backfill lane are two groups of workers, so that history never stands before a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderPolicy:
-    """How much goes into one transaction: at most `max_records`, or what came within `within_s`."""
+    """How much goes into one transaction: at most `max_records` and `max_bytes`, or what came within `within_s`.
+
+    Held in memory are one batch being stored, one being gathered, and Faust's buffer of `_BUFFER` records.
+    """
 
     max_records: int = 500
+    max_bytes: int = 8 * 1024 * 1024
     within_s: float = 0.1
     session_s: float = 6.0
+    patience: Patience = field(default_factory=Patience)
 
 
 def recorder_app(
@@ -39,27 +47,76 @@ def recorder_app(
         return await recorder.assigned(partitions)
 
     app, raw = build_app(
-        GROUPS[topic], bootstrap_servers, topic, where_to_read, buffer=policy.max_records, session_s=policy.session_s
+        GROUPS[topic], bootstrap_servers, topic, where_to_read, buffer=_BUFFER, session_s=policy.session_s
     )
-    recorder = Recorder(store, FaustLog(bootstrap_servers, app))
+    watchdog = Watchdog(policy.patience, lambda: pipeline.is_busy or has_lag(app, recorder))
+    recorder = Recorder(store, FaustLog(bootstrap_servers, app), sign_of_life=watchdog.progress)
+    pipeline = _Pipeline(recorder, app)
 
     @app.agent(raw, name="recorder")  # type: ignore[untyped-decorator]
     async def record(stream: Any) -> None:
-        async for events in stream.noack_take(policy.max_records, within=policy.within_s):
-            await _store(recorder, app, events)
+        batcher: Batcher[Any] = Batcher(
+            pipeline.feed, app.crash,
+            max_records=policy.max_records, max_bytes=policy.max_bytes, within_s=policy.within_s,
+        )  # fmt: skip
+        async for event in stream.noack().events():
+            await batcher.add(event, len(event.message.value or b""))
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def keep_beating() -> None:
+        watchdog.start()
+        while not app.should_stop:
+            watchdog.beat()
+            await asyncio.sleep(1.0)
+        watchdog.stop()
 
     return app
 
 
-async def _store(recorder: Recorder, app: Any, events: list[Any]) -> None:
-    """Store, then acknowledge. An error here is one of ours: Faust would acknowledge and go on, so the app must end."""
+class _Pipeline:
+    """One batch is prepared while the one before it is stored. An error here is one of ours: the app must end.
+
+    (Faust would acknowledge and go on.)
+    """
+
+    def __init__(self, recorder: Recorder, app: Any) -> None:
+        self._recorder = recorder
+        self._app = app
+        self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is being stored."""
+        return self._storing is not None and not self._storing.done()
+
+    async def feed(self, events: list[Any]) -> None:
+        """Return when `events` are prepared and being stored."""
+        try:
+            prepared = await self._recorder.prepare([raw_record(event) for event in events])
+            if self._storing is not None:
+                await self._storing
+        except Exception as error:
+            log.exception("recorder_broken")
+            await self._app.crash(error)
+            raise
+        self._storing = asyncio.create_task(self._store(prepared, events))
+
+    async def _store(self, prepared: list[Prepared], events: list[Any]) -> None:
+        try:
+            await self._recorder.store(prepared)
+        except Exception as error:
+            log.exception("recorder_broken")
+            await self._app.crash(error)
+            raise
+        for event in events:
+            event.ack()
+
+
+def has_lag(app: Any, recorder: Recorder) -> bool:
+    """Tell whether the log holds records of our partitions that are not taken yet, as the last fetch told."""
+    consumer = app.consumer
     try:
-        await recorder.take([raw_record(event) for event in events])
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        log.exception("recorder_broken")
-        await app.crash(error)
-        raise
-    for event in events:
-        event.ack()
+        ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
+    except Exception:  # noqa: BLE001 - the consumer is being started, stopped or rebalanced
+        return True
+    return any(end is not None and end > recorder.expected((tp.topic, tp.partition)) for tp, end in ends.items())

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from vitals.errors import VigilError
+
+log = structlog.get_logger(__name__)
+_STOP_S: Final = 8.0
 
 
 class WorkerCrashed(VigilError):
@@ -30,8 +36,18 @@ async def run_app(app: Any) -> None:
         for one in (crashed, asked):
             one.cancel()
     finally:
-        await app.stop()
-        for close in app.closing:
-            await close()
+        await _stop(app)
     if app.crash_reason is not None:
         raise WorkerCrashed("the worker broke") from app.crash_reason
+
+
+async def _stop(app: Any) -> None:
+    """Stop in good order; a worker that cannot (broker and database are away, say) loses nothing by ending at once."""
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await app.stop()
+            for close in app.closing:
+                await close()
+    except TimeoutError:
+        log.warning("ended_without_stopping", after_s=_STOP_S)
+        os._exit(0 if app.crash_reason is None else 1)

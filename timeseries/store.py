@@ -38,6 +38,11 @@ _COPY_CHUNK: Final = 256 * 1024  # a few hundred KiB a write pipeline with the s
 # SQLSTATE classes in which the very same batch may succeed later: connection, resources, operator intervention, ...
 _TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "XX")
 
+# A server that vanishes without a word is noticed within half a minute, also in the middle of a statement.
+_KEEPALIVE: Final[dict[str, Any]] = {
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000
+}  # fmt: skip
+
 Connection = psycopg.AsyncConnection[Any]
 
 
@@ -125,7 +130,7 @@ class SampleStore:
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, options=self._options, connect_timeout=self._connect_timeout_s
+                self._url, autocommit=True, options=self._options, connect_timeout=self._connect_timeout_s, **_KEEPALIVE
             )
             self._connection.adapters.register_dumper(np.ndarray, NumpyArrayDumper)
         return self._connection

@@ -121,6 +121,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(38, "body_mass_index", "39156-5", "kg/m2", _I, _VITAL, 5, 150),
     Metric(39, "exercise_time", "55411-3", "min", _V, _ACT, 0, 2_880, None, None, 2 * _DAY_S),
     Metric(40, "stand_time", None, "min", _V, _ACT, 0, 2_880, None, None, 2 * _DAY_S),
+    Metric(41, "enmo", None, "m[g]", _I, _ACT, 0, 32_000, None, 5, 60),
 )  # fmt: skip
 
 BY_CODE: Final[Mapping[str, Metric]] = MappingProxyType({m.code: m for m in METRICS})
