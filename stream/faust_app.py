@@ -52,6 +52,15 @@ class WorkerConsumer(Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._read_offset = _NoOffsets()
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Do nothing: the fetcher then waits for room in the buffer.
+
+        Faust would take the partition out of its fetches, and, once all are out, sleep a whole second.
+        """
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing was taken out of the fetches, so nothing comes back."""
+
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from vigil.commands import data, database, demo, services, topics
+from vigil.commands import data, database, demo, quarantine, services, topics
 from vitals.errors import VigilError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ services.register(app)
 data.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(data.healthkit, name="healthkit")
 
 

@@ -24,7 +24,9 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
     from stream.run import run_app
     from timeseries.store import SampleStore
 
-    policy = RecorderPolicy(config.recorder_max_records, config.recorder_within_s, config.session_s)
+    policy = RecorderPolicy(
+        max_records=config.recorder_max_records, within_s=config.recorder_within_s, session_s=config.session_s
+    )
     broker, url = config.broker(), config.database()
     async with SampleStore(url) as store:
         await run_app(recorder_app(broker, store, topic=SAMPLES_BACKFILL if backfill else SAMPLES, policy=policy))

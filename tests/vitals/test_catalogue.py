@@ -62,6 +62,7 @@ NUMBERS_AND_UNITS = {
     38: ("body_mass_index", "kg/m2"),
     39: ("exercise_time", "min"),
     40: ("stand_time", "min"),
+    41: ("enmo", "m[g]"),
 }
 
 each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.code)
