@@ -181,8 +181,8 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
             Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"
         )
     try:
-        if any(magic in value for magic in _FRAMES):
-            _refuse_compression(value)
+        if any(magic in value for magic in FRAMES):
+            refuse_compression(value)
         with pa.ipc.open_stream(value) as reader:
             return _read(reader)
     except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:
@@ -191,10 +191,10 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
         raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
 
 
-_FRAMES: Final = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # how zstd and LZ4 frames begin
+FRAMES: Final = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # how zstd and LZ4 frames begin
 
 
-def _refuse_compression(value: bytes) -> None:
+def refuse_compression(value: bytes) -> None:
     """Raise `SchemaMismatch` if a batch has compressed buffers: 60 kB can hold 2 GB, allocated before it is counted.
 
     pyarrow cannot tell, so the Flatbuffers of each message are read by hand (Message.fbs: table Message, field 2 is the

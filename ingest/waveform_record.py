@@ -12,7 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ingest.record import _FRAMES, Headers, MalformedRecord, Record, _refuse_compression, decode_header
+from ingest.record import FRAMES, Headers, MalformedRecord, Record, decode_header, refuse_compression
 from ingest.topics import MAX_MESSAGE_BYTES
 from vitals.batch import SCHEMA_VERSION, BatchHeader, SchemaMismatch
 from vitals.quality import Reason
@@ -60,8 +60,8 @@ def _open_chunk(value: bytes | None) -> WaveformChunk:
             Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"
         )
     try:
-        if any(magic in value for magic in _FRAMES):
-            _refuse_compression(value)
+        if any(magic in value for magic in FRAMES):
+            refuse_compression(value)
         with pa.ipc.open_stream(value) as reader:
             chunk = _read(list(reader))
     except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:

@@ -157,7 +157,7 @@ class Recorder:
 
         May run while the batch before is being stored: should that one be fenced, so will this.
         """
-        return [await self._prepared(piece) for piece in _pieces(await self._admit(records))]
+        return [await self._prepared(piece) for piece in pieces_of(await self._admit(records))]
 
     async def store(self, prepared: Sequence[Prepared]) -> None:
         """Store what `prepare` gave, and return when it is stored, or fenced and given up."""
@@ -251,7 +251,7 @@ class Recorder:
         await self._patiently(lambda: self._db.resolve_keys(validated.patients, validated.origins))
         placed = place(validated, self._db.keys.patients, self._db.keys.origins)
         placed.rows["flags"] |= self._memory.flags(placed.rows)
-        return Prepared(records, _batch(records, validated, placed, rejected(validated)))
+        return Prepared(records, transaction_of(records, validated, placed, rejected(validated)))
 
     async def _write(self, prepared: Prepared) -> None:
         batch = prepared.batch
@@ -290,7 +290,7 @@ _MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
 """The most record bytes of one transaction: some 150,000 samples, which bounds what decoding and COPY hold."""
 
 
-def _pieces(records: list[RawRecord]) -> list[list[RawRecord]]:
+def pieces_of(records: list[RawRecord]) -> list[list[RawRecord]]:
     """Cut records into runs of at most `_MAX_PIECE_BYTES`, or of one record."""
     pieces: list[list[RawRecord]] = []
     held = _MAX_PIECE_BYTES
@@ -317,7 +317,10 @@ def _progress_of(mark: Watermark) -> PartitionProgress:
     return PartitionProgress(mark.epoch, mark.next_offset, mark.last_crc, anchored=mark.next_offset == 0)
 
 
-def _batch(records: Sequence[RawRecord], validated: Validated, placed: Placed, bad: Sequence[Rejected]) -> WriteBatch:
+def transaction_of(
+    records: Sequence[RawRecord], validated: Validated, placed: Placed, bad: Sequence[Rejected]
+) -> WriteBatch:
+    """Return the transaction that stores `placed`, quarantines `bad` and moves the watermarks behind `records`."""
     first: dict[Partition, RawRecord] = {}
     last: dict[Partition, RawRecord] = {}
     for record in records:

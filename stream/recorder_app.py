@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ GROUPS: Final[Mapping[str, str]] = {SAMPLES: "vigil-recorder", SAMPLES_BACKFILL:
 """The live and the backfill lane are two groups of workers, so that history never stands before a heartbeat."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderPolicy:
     """How much goes into one transaction: at most `max_records` and `max_bytes`, or what came within `within_s`.
 
@@ -41,16 +41,29 @@ def recorder_app(
     bootstrap_servers: str, store: Store, *, topic: str = SAMPLES, policy: RecorderPolicy | None = None
 ) -> Any:
     """Return the Faust app that records `topic`."""
-    policy = policy or RecorderPolicy()
+
+    def make(log_access: FaustLog, sign_of_life: Callable[[], None]) -> Recorder:
+        return Recorder(store, log_access, sign_of_life=sign_of_life)
+
+    return recording_app(bootstrap_servers, make, topic=topic, group=GROUPS[topic], policy=policy or RecorderPolicy())
+
+
+def recording_app(
+    bootstrap_servers: str,
+    make: Callable[[FaustLog, Callable[[], None]], Recorder],
+    *,
+    topic: str,
+    group: str,
+    policy: RecorderPolicy,
+) -> Any:
+    """Return a Faust app around a recorder of any kind; `make` is given the log and whom to give signs of life."""
 
     async def where_to_read(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         return await recorder.assigned(partitions)
 
-    app, raw = build_app(
-        GROUPS[topic], bootstrap_servers, topic, where_to_read, buffer=_BUFFER, session_s=policy.session_s
-    )
+    app, raw = build_app(group, bootstrap_servers, topic, where_to_read, buffer=_BUFFER, session_s=policy.session_s)
     watchdog = Watchdog(policy.patience, lambda: pipeline.is_busy or has_lag(app, recorder))
-    recorder = Recorder(store, FaustLog(bootstrap_servers, app), sign_of_life=watchdog.progress)
+    recorder = make(FaustLog(bootstrap_servers, app), watchdog.progress)
     pipeline = _Pipeline(recorder, app)
 
     @app.agent(raw, name="recorder")  # type: ignore[untyped-decorator]

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from stream.assemble import RawRecord
 from stream.features.memory import UnreadableState
-from stream.recorder import Backoff, Log, Partition, Prepared, Recorder, Store, _batch, _pieces
+from stream.recorder import Backoff, Log, Partition, Prepared, Recorder, Store, pieces_of, transaction_of
 from stream.waveform_assemble import Assembled, Opened, assemble, open_records, signal_of
 from stream.waveform_memory import from_bytes, to_bytes
 from stream.waveform_signal import SignalState, WaveformPolicy
@@ -77,7 +77,9 @@ class WaveformRecorder(Recorder):
     async def prepare(self, records: Sequence[RawRecord]) -> list[Prepared]:
         """Return what is new among `records`, still unopened: a signal goes on from what the batch before leaves."""
         fresh = await self._admit(records)
-        return [Prepared(piece, _batch(piece, _NOTHING_DERIVED, _NOTHING_PLACED, ())) for piece in _pieces(fresh)]
+        return [
+            Prepared(piece, transaction_of(piece, _NOTHING_DERIVED, _NOTHING_PLACED, ())) for piece in pieces_of(fresh)
+        ]
 
     async def store(self, prepared: Sequence[Prepared]) -> None:
         """Open and store what `prepare` gave; return when it is stored, or fenced and given up."""
@@ -107,7 +109,7 @@ class WaveformRecorder(Recorder):
     def _assembled(self, records: Sequence[RawRecord], opened: Opened) -> Transaction:
         keys = self._signals.keys
         made = assemble(self._policy, opened, self._states, keys.patients, keys.origins)
-        plain = _batch(records, made.derived, made.placed, made.rejected)
+        plain = transaction_of(records, made.derived, made.placed, made.rejected)
         return Transaction(records, waveform_batch(plain, made), made.states, made.late)
 
     async def _write(self, prepared: Prepared) -> None:

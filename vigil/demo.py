@@ -25,12 +25,14 @@ from vigil.demo_wearers import stream_wearers
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import preferred_port
 from vigil.embedded.postgres import EmbeddedPostgres
-from vigil.supervisor import Supervisor, Worker
+from vigil.supervisor import Supervisor, workers
 from vitals.errors import VigilError
 
 ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
 """Where `vigil healthkit import --demo` finds a running demo; readable by its owner only."""
 _PARTITIONS: Final = 4
+# No waveform is simulated and nothing listens to the quarantine: two processes fewer on a small machine.
+_SERVICES: Final = ("watch", "recorder", "dispatch", "notifier", "console", "recorder-backfill", "rollup")
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
 _THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
@@ -61,7 +63,7 @@ def run(options: Options) -> None:
     started = time.monotonic()
     over = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_ends_on_signals(over))
+        stack.enter_context(ends_on_signals(over))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vigil-demo-")))
         screen = Screen(options.seconds)
         screen.say("starting PostgreSQL and the broker")
@@ -73,7 +75,7 @@ def run(options: Options) -> None:
         environment = _environment(postgres.url, broker.bootstrap, receiver.url, folder)
         stack.enter_context(_announced(environment))
         screen.say("starting the services")
-        supervisor = stack.enter_context(Supervisor(_workers(environment, folder)))
+        supervisor = stack.enter_context(Supervisor(workers(_SERVICES, environment, folder)))
         stack.enter_context(_wearers(broker.bootstrap, options.wearers, over))
         screen.begin(f"http://127.0.0.1:{environment['VIGIL_CONSOLE_PORT']}/", folder)
         seen = _follow(screen, options, started, over, postgres.url, receiver, supervisor)
@@ -121,19 +123,6 @@ def _environment(url: str, bootstrap: str, webhook: str, folder: Path) -> dict[s
     }
 
 
-def _workers(environment: dict[str, str], folder: Path) -> list[Worker]:
-    services = {
-        "watch": ["watch"],
-        "recorder": ["recorder"],
-        "dispatch": ["dispatch"],
-        "notifier": ["notifier"],
-        "console": ["console"],
-        "recorder-backfill": ["recorder", "--lane", "backfill"],
-        "rollup": ["db", "rollup", "--every", "10"],
-    }
-    return [Worker(name, arguments, environment, folder) for name, arguments in services.items()]
-
-
 @contextmanager
 def _announced(environment: dict[str, str]) -> Iterator[None]:
     ADDRESSES.unlink(missing_ok=True)
@@ -173,7 +162,7 @@ def _wearers(bootstrap: str, count: int, over: threading.Event) -> Iterator[None
 
 
 @contextmanager
-def _ends_on_signals(over: threading.Event) -> Iterator[None]:
+def ends_on_signals(over: threading.Event) -> Iterator[None]:
     """Ctrl-C, SIGTERM or a closed terminal end the demo in good order; another one does not interrupt that."""
 
     def end(_number: int, _frame: FrameType | None) -> None:

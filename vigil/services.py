@@ -17,6 +17,19 @@ log = structlog.get_logger(__name__)
 DEMO_DELAY_S: Final = 3.0
 
 
+async def waveform_recorder(config: Settings) -> None:
+    """Record waveforms until told to stop."""
+    from dataclasses import replace
+
+    from stream.run import run_app
+    from stream.waveform_app import POLICY, waveform_app
+    from timeseries.waveform_store import WaveformStore
+
+    broker, url = config.broker(), config.database()
+    async with WaveformStore(url) as store:
+        await run_app(waveform_app(broker, store, policy=replace(POLICY, session_s=config.session_s)))
+
+
 async def recorder(config: Settings, *, backfill: bool = False) -> None:
     """Record one lane until told to stop."""
     from ingest.topics import SAMPLES, SAMPLES_BACKFILL

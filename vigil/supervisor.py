@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import structlog
@@ -43,6 +43,27 @@ class Worker(Service):
 
     def _answers(self) -> bool:
         return True
+
+
+SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
+    {
+        "watch": ("watch",),
+        "recorder": ("recorder",),
+        "dispatch": ("dispatch",),
+        "notifier": ("notifier",),
+        "console": ("console",),
+        "recorder-backfill": ("recorder", "--lane", "backfill"),
+        "recorder-waveforms": ("recorder", "--lane", "waveforms"),
+        "quarantine-feed": ("quarantine", "feed"),
+        "rollup": ("db", "rollup", "--every", "10"),
+    }
+)
+"""Everything that runs in a deployment, and its command; those that an alert waits for come first."""
+
+
+def workers(names: Sequence[str], environment: Mapping[str, str], log_folder: Path) -> list[Worker]:
+    """Return a worker for each of these services."""
+    return [Worker(name, SERVICES[name], environment, log_folder) for name in names]
 
 
 class _Record:

@@ -393,7 +393,7 @@ def test_pieces_keep_every_record_in_order() -> None:
     records: list[RawRecord] = [
         raw(offset, bytes(size)) for offset, size in enumerate([1, 9_000_000, 5, 5_000_000] * 3)
     ]
-    pieces: Any = module._pieces(records)
+    pieces: Any = module.pieces_of(records)
     assert [one.offset for piece in pieces for one in piece] == list(range(12))
     assert all(len(piece) == 1 or sum(len(one.value or b"") for one in piece) <= 8 * 1024**2 for piece in pieces)
-    assert module._pieces([]) == []
+    assert module.pieces_of([]) == []

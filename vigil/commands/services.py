@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,21 +18,38 @@ class Lane(StrEnum):
 
     LIVE = "live"
     BACKFILL = "backfill"
+    WAVEFORMS = "waveforms"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (recorder, watch, dispatch, notifier, console):
+    for command in (up, recorder, watch, dispatch, notifier, console):
         app.command()(command)
 
 
+def up(
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Start a PostgreSQL and a broker too; the broker keeps nothing.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Where logs, and embedded data, are kept.")] = Path(".vigil"),
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after so long.")] = None,
+) -> None:
+    """Run every service on this machine, each started again when it dies. Ctrl-C stops everything."""
+    from vigil.up import run
+
+    run(settings(), folder, embedded=embedded, seconds=seconds)
+
+
 def recorder(
-    lane: Annotated[Lane, typer.Option(help="The live samples, or history and backlogs.")] = Lane.LIVE,
+    lane: Annotated[Lane, typer.Option(help="Live samples, history and backlogs, or waveforms.")] = Lane.LIVE,
 ) -> None:
     """Store samples: validate, quarantine, write exactly once. Needs the broker and the database."""
     from vigil import services
 
-    _run(f"recorder-{lane.value}", lambda config: services.recorder(config, backfill=lane is Lane.BACKFILL))
+    if lane is Lane.WAVEFORMS:
+        _run("recorder-waveforms", services.waveform_recorder)
+    else:
+        _run(f"recorder-{lane.value}", lambda config: services.recorder(config, backfill=lane is Lane.BACKFILL))
 
 
 def watch() -> None:

@@ -1,0 +1,65 @@
+"""All services on this machine under one supervisor, against a broker and a database of yours, or embedded ones."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from ingest.admin import create_topics
+from timeseries.migrate import migrate
+from vigil.demo import ends_on_signals
+from vigil.settings import Settings
+from vigil.supervisor import SERVICES, Supervisor, workers
+
+
+def run(config: Settings, folder: Path, *, embedded: bool, seconds: float | None = None) -> None:
+    """Run until told to stop (or for `seconds`). Raises `MissingSetting` without addresses, unless `embedded`."""
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    say = Console(stderr=True, highlight=False).print
+    over = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(ends_on_signals(over))
+        environment = _embedded(stack, folder) if embedded else _configured(config)
+        migrate(environment["DATABASE_URL"])
+        bootstrap = environment["KAFKA_BOOTSTRAP_SERVERS"]
+        asyncio.run(create_topics(bootstrap, partitions=config.partitions, replication=config.replication))
+        environment["VIGIL_NOTIFICATION_LOG"] = str((folder / "notifications.jsonl").absolute())
+        supervisor = stack.enter_context(Supervisor(workers(list(SERVICES), environment, folder)))
+        say(f"broker   {bootstrap}\nconsole  http://{config.console_host}:{config.console_port}/\nlogs     {folder}")
+        say("Ctrl-C stops everything")
+        over.wait(seconds)
+    for name, state in supervisor.states().items():
+        if "restarted" in state:
+            say(f"{name}: {state}")
+
+
+def _configured(config: Settings) -> dict[str, str]:
+    return {"DATABASE_URL": config.database(), "KAFKA_BOOTSTRAP_SERVERS": config.broker()}
+
+
+def _embedded(stack: ExitStack, folder: Path) -> dict[str, str]:
+    """Start both. The database keeps its data in `folder`; the broker keeps nothing: it is there to try things."""
+    from vigil.embedded.broker import EmbeddedBroker
+    from vigil.embedded.postgres import EmbeddedPostgres
+
+    postgres = stack.enter_context(EmbeddedPostgres(folder / "data"))
+    broker = stack.enter_context(EmbeddedBroker(log=folder / "broker.log"))
+    return {
+        "DATABASE_URL": postgres.url,
+        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
+        "VIGIL_HASH_KEY": _hash_key(folder / "hash.key"),
+    }
+
+
+def _hash_key(file: Path) -> str:
+    """Return the key beside the data, made on first use: with another one every device would be a new one."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32))
+    return file.read_text()
