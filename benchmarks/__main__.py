@@ -3,10 +3,12 @@
 import argparse
 import json
 
-from benchmarks import recorder
+from benchmarks import recorder, waveforms, wire
 
 BENCHMARKS = {
     "recorder": recorder.run,
+    "wire": wire.run,
+    "waveforms": waveforms.run,
 }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ingest.record import Decoded, Headers, decode_many, hint
 from stream.validate import REASONS, flags, reasons
 from timeseries.model import Rejected, SourceRecord
-from timeseries.rows import ROW, Rows
+from timeseries.rows import ROW, Rows, sort_order
 from vitals.batch import BatchHeader
 from vitals.catalogue import BY_NUMBER
 
@@ -81,7 +81,7 @@ class Placed:
 
 
 def place(validated: Validated, patient_keys: Mapping[str, int], origin_keys: Mapping[tuple[str, str], int]) -> Placed:
-    """Return the accepted samples as rows of `samples`. Raises KeyError for an id without a key."""
+    """Return the accepted samples as rows, in the order of the table's index. Raises KeyError for an unknown id."""
     decoded = validated.decoded
     record, index = _positions(decoded.counts)
     accepted = np.flatnonzero(validated.codes == 0)
@@ -95,7 +95,8 @@ def place(validated: Validated, patient_keys: Mapping[str, int], origin_keys: Ma
     rows["quality"] = np.where(columns.deleted, np.float32(0), columns.quality)
     rows["flags"], rows["context"] = flags(columns), columns.context
     rows["zone_offset_min"] = columns.zone_offset_min
-    return Placed(rows, record, index)
+    order = sort_order(rows)  # here, where it can run while the batch before is stored
+    return Placed(rows[order], record[order], index[order])
 
 
 def rejected(validated: Validated) -> list[Rejected]:

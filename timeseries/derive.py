@@ -27,11 +27,18 @@ def newest_of_each_series(rows: Rows) -> Rows:
 def dirty_hours(rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return (patient keys, hours, first time, last time) of the stretches that rollups must look at again.
 
-    Times in microseconds UTC; sorted by patient and hour, which is the order in which the table's rows are locked.
+    `rows` are sorted by identity and not empty. Times in microseconds UTC; sorted by patient and hour, which is the
+    order in which the table's rows are locked.
     """
-    order = np.lexsort((rows["time"], rows["patient_key"]))
-    patient, time = rows["patient_key"][order], rows["time"][order]
-    hour = time - time % _HOUR_US
-    starts = np.flatnonzero(np.append(np.True_, (patient[1:] != patient[:-1]) | (hour[1:] != hour[:-1])))
-    ends = np.append(starts[1:], len(patient)) - 1
-    return patient[starts], hour[starts], time[starts], time[ends]
+    hour = rows["time"] - rows["time"] % _HOUR_US
+    another = [rows[name][1:] != rows[name][:-1] for name in _SERIES] + [hour[1:] != hour[:-1]]
+    starts = np.flatnonzero(np.append(np.True_, np.logical_or.reduce(another)))
+    ends = np.append(starts[1:], len(rows)) - 1
+    # A run is one series in one hour, in order of time; runs are few, so they can be sorted again.
+    order = np.lexsort((hour[starts], rows["patient_key"][starts]))
+    starts, ends = starts[order], ends[order]
+    patient, at = rows["patient_key"][starts], hour[starts]
+    groups = np.flatnonzero(np.append(np.True_, (patient[1:] != patient[:-1]) | (at[1:] != at[:-1])))
+    first = np.minimum.reduceat(rows["time"][starts], groups)
+    last = np.maximum.reduceat(rows["time"][ends], groups)
+    return patient[groups], at[groups], first, last

@@ -7,6 +7,7 @@ Binary Format). No value is touched by Python on the way.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,9 @@ _BLANK["fields"] = len(COLUMNS)
 for _name in COLUMNS:
     _BLANK[f"{_name}_len"] = ROW[_name].itemsize
 
+# A few hundred KiB a write pipeline with the server (FACTS, PostgreSQL).
+_CHUNK_ROWS: Final = 256 * 1024 // _WIRE.itemsize
+
 MIN_TIME_US: Final = -2_208_988_800_000_000  # 1900-01-01
 MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
 """Times that a row may hold; validation is far stricter, this guards the column's type."""
@@ -57,12 +61,32 @@ def same_as_previous(rows: Rows) -> NDArray[np.bool_]:
     return same
 
 
+def in_order(rows: Rows) -> bool:
+    """Tell whether rows stand in the order of the unique index already; costs a tenth of finding the order."""
+    undecided = np.ones(max(len(rows) - 1, 0), np.bool_)
+    for name in IDENTITY:
+        before, after = rows[name][:-1], rows[name][1:]
+        if (undecided & (before > after)).any():
+            return False
+        undecided &= before == after
+    return True
+
+
+def copy_chunks(rows: Rows) -> Iterator[bytes]:
+    """Yield rows in binary COPY form, piece by piece: the server takes one in while the next is made."""
+    yield _HEADER
+    for at in range(0, len(rows), _CHUNK_ROWS):
+        part = rows[at : at + _CHUNK_ROWS]
+        wire = np.repeat(_BLANK, len(part))
+        for name in COLUMNS:
+            wire[name] = part[name] - PG_EPOCH_US if name in _TIMES else part[name]
+        yield wire.tobytes()
+    yield _TRAILER
+
+
 def to_copy(rows: Rows) -> bytes:
     """Return rows in binary COPY form, header and trailer included."""
-    wire = np.repeat(_BLANK, len(rows))
-    for name in COLUMNS:
-        wire[name] = rows[name] - PG_EPOCH_US if name in _TIMES else rows[name]
-    return _HEADER + wire.tobytes() + _TRAILER
+    return b"".join(copy_chunks(rows))
 
 
 def from_copy(data: bytes) -> Rows:

@@ -28,13 +28,12 @@ from timeseries.model import (
     WriteOutcome,
 )
 from timeseries.queries import load
-from timeseries.rows import COLUMNS, Rows, from_copy, same_as_previous, sort_order, to_copy
+from timeseries.rows import COLUMNS, Rows, copy_chunks, from_copy, in_order, same_as_previous, sort_order
 from timeseries.versions import Resolution, resolve
 from vitals.quality import Flag, Reason
 
 _SQL: Final = load("store")
 _COLUMN_LIST: Final = ", ".join(COLUMNS)
-_COPY_CHUNK: Final = 256 * 1024  # a few hundred KiB a write pipeline with the server (FACTS, PostgreSQL)
 # SQLSTATE classes in which the very same batch may succeed later: connection, resources, operator intervention, ...
 _TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "XX")
 
@@ -202,7 +201,7 @@ async def _put_samples(
     connection: Connection, batch: WriteBatch
 ) -> tuple[WriteOutcome, Rows, list[Rejected], NDArray[np.intp]]:
     """Store the rows; return (outcome, rows that changed the table, conflicts to quarantine, duplicate positions)."""
-    order = sort_order(batch.rows)
+    order = np.arange(len(batch.rows)) if in_order(batch.rows) else sort_order(batch.rows)
     rows = batch.rows[order]
     none = np.empty(0, np.intp)
     if not same_as_previous(rows).any() and await _copy_straight(connection, rows):
@@ -238,10 +237,9 @@ async def _copy_straight(connection: Connection, rows: Rows) -> bool:
 
 
 async def _copy(connection: Connection, statement: str, rows: Rows) -> None:
-    data = memoryview(to_copy(rows))
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for at in range(0, len(data), _COPY_CHUNK):
-            await copy.write(data[at : at + _COPY_CHUNK])
+        for chunk in copy_chunks(rows):
+            await copy.write(chunk)
 
 
 async def _read(connection: Connection, query: str) -> Rows:

@@ -37,7 +37,7 @@ _ONE: Final = np.array([(0, METRICS[0], 0, 0, 0.0, False, True)], SENT)
 class Plan:
     """How much, how long, how bad."""
 
-    samples: int = 3_000_000
+    samples: int = 3_050_000
     patients: int = 500
     kills: int = 12
     send_s: float = 240.0

@@ -45,7 +45,8 @@ def test_dirty_stretches_cover_every_row_hour_by_hour(keys: list[tuple[Any, ...]
     for patient, _, _, second, _ in keys:
         time = T0 + second * S
         expected.setdefault((patient, time - time % HOUR), []).append(time)
-    patients, hours, firsts, lasts = dirty_hours(_rows(keys))
+    made = _rows(keys)
+    patients, hours, firsts, lasts = dirty_hours(made[sort_order(made)])
     found = list(zip(patients.tolist(), hours.tolist(), firsts.tolist(), lasts.tolist(), strict=True))
     assert found == [(p, h, min(times), max(times)) for (p, h), times in sorted(expected.items())]
 
