@@ -80,13 +80,15 @@ def make_records(samples_a_record: int, count: int) -> list[tuple[BatchHeader, S
     draw = np.random.default_rng(1)
     made = []
     start_us = (time.time_ns() // 1_000 - 86_400_000_000) // 1_000_000 * 1_000_000
+    phase_us = draw.integers(0, 1_000_000, PATIENTS)  # nobody's device ticks with anybody else's
     for number in range(count):
         patient, turn = number % PATIENTS, number // PATIENTS
         sample = turn * samples_a_record + position
         header = BatchHeader(patient_id(f"p{patient}"), device_id(f"d{patient}"), "app", "bench")
-        start = start_us + sample // len(METRICS) * 1_000_000
+        start = start_us + phase_us[patient] + sample // len(METRICS) * 1_000_000
+        received = start + draw.integers(1_000_000, 2_000_000)
         values = draw.uniform(60, 90, samples_a_record).round()
-        columns = sample_columns(start, numbers[sample % len(METRICS)], values, received_us=start + 2_000_000)
+        columns = sample_columns(start, numbers[sample % len(METRICS)], values, received_us=received)
         made.append((header, columns))
     return made
 

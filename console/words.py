@@ -11,7 +11,7 @@ from alerts.wording import name
 from vitals.catalogue import BY_CODE, Kind, Metric
 
 _UNITS: Final[Mapping[str, str]] = MappingProxyType(
-    {"Cel": "°C", "mm[Hg]": "mmHg", "1": "", "{steps}": "steps", "[g]": "g", "kg/m2": "kg/m²"}
+    {"Cel": "°C", "mm[Hg]": "mmHg", "1": "", "{steps}": "steps", "[g]": "g", "m[g]": "mg", "kg/m2": "kg/m²"}
 )
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -24,6 +24,7 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "af_burden": "AF burden",
         "ecg": "ECG",
         "ppg": "PPG",
+        "enmo": "movement (ENMO)",
     }
 )
 SPOT_LIMIT_S: Final = 900.0
