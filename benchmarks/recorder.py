@@ -12,10 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import psutil
 import psycopg
 
 from ingest.admin import create_topics
@@ -40,15 +43,17 @@ TUNED = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout":
 
 
 def run() -> Iterator[dict[str, object]]:
-    """Measure at 100 samples a record, then at 10."""
-    for samples_a_record, samples in ((100, 2_000_000), (10, 400_000)):
-        yield _measure(samples_a_record, samples)
+    """Measure at 100 samples a record, with one worker and with two, then at 10."""
+    yield _measure(100, 2_000_000, workers=1)
+    yield _measure(100, 2_000_000, workers=2)
+    yield _measure(10, 400_000, workers=1)
 
 
-def _measure(samples_a_record: int, samples: int) -> dict[str, object]:
+def _measure(samples_a_record: int, samples: int, *, workers: int) -> dict[str, object]:
     records = make_records(samples_a_record, samples // samples_a_record)
     rows = as_rows(records)
-    recorder_rates, copy_rates = [], []
+    runs: list[Run] = []
+    copy_rates = []
     with (
         tempfile.TemporaryDirectory(prefix="vigil-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "data", settings=TUNED) as postgres,
@@ -59,18 +64,28 @@ def _measure(samples_a_record: int, samples: int) -> dict[str, object]:
             copy_rates.append(bare_copy(_fresh(postgres.url, f"copy_{turn}"), rows))
             _say(f"COPY {copy_rates[-1]:,.0f} rows/s")
             url = _fresh(postgres.url, f"recorder_{turn}")
-            recorder_rates.append(recorder_rate(broker.bootstrap, url, Path(folder), len(records), samples))
-            _say(f"recorder {recorder_rates[-1]:,.0f} samples/s")
+            runs.append(record_all(broker.bootstrap, url, Path(folder), len(records), samples, workers))
+            _say(f"recorder {runs[-1].rate:,.0f} samples/s")
+    rate = mean(one.rate for one in runs)
     return {
-        "name": f"recorder_{samples_a_record}_samples_a_record",
-        "samples_per_s": round(mean(recorder_rates)),
+        "name": f"recorder_{samples_a_record}_samples_a_record_{workers}_worker{'s' if workers > 1 else ''}",
+        "samples_per_s": round(rate),
         "yardstick": "bare binary COPY into the same table",
         "yardstick_rows_per_s": round(mean(copy_rates)),
-        "ratio": round(mean(recorder_rates) / mean(copy_rates), 3),
-        "runs": [round(rate) for rate in recorder_rates],
-        "yardstick_runs": [round(rate) for rate in copy_rates],
+        "ratio": round(rate / mean(copy_rates), 3),
+        "runs": [round(one.rate) for one in runs],
+        "yardstick_runs": [round(one) for one in copy_rates],
+        "peak_rss_mb_a_worker": round(max(one.peak_rss for one in runs) / 1e6),
         "samples": samples,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Samples a second, from the first commit to the last, and the largest worker's resident bytes."""
+
+    rate: float
+    peak_rss: int
 
 
 def make_records(samples_a_record: int, count: int) -> list[tuple[BatchHeader, SampleColumns]]:
@@ -131,27 +146,32 @@ def bare_copy(url: str, rows: Rows) -> float:
     return len(rows) / (time.perf_counter() - begun)
 
 
-def recorder_rate(bootstrap: str, url: str, folder: Path, records: int, samples: int) -> float:
-    """Return samples a second of `vigil recorder`, from its first commit to its last."""
+def record_all(bootstrap: str, url: str, folder: Path, records: int, samples: int, workers: int) -> Run:
+    """Run `vigil recorder` until everything is stored."""
     environment = {
         "DATABASE_URL": url,
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "VIGIL_RECORDER_MAX_RECORDS": str(ROWS_A_TRANSACTION * records // samples),
         "VIGIL_LOG_LEVEL": "warning",
     }
-    worker = Worker("recorder", ["recorder"], environment, folder)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     first: tuple[float, int] | None = None
-    with worker, psycopg.connect(url, autocommit=True) as connection:
-        while time.monotonic() < deadline and worker.pid is not None:
+    peak = 0
+    with ExitStack() as stack, psycopg.connect(url, autocommit=True) as connection:
+        running = [
+            stack.enter_context(Worker(f"recorder-{number}", ["recorder"], environment, folder))
+            for number in range(workers)
+        ]
+        while time.monotonic() < deadline:
             row = connection.execute("SELECT coalesce(sum(next_offset), 0)::bigint FROM watermarks").fetchone()
             done, now = 0 if row is None else int(row[0]), time.perf_counter()
+            peak = max(peak, *(psutil.Process(one.pid).memory_info().rss for one in running if one.pid))
             if done and first is None:
                 first = (now, done)
             if first is not None and done == records:
-                return (records - first[1]) / records * samples / (now - first[0])
+                return Run((records - first[1]) / records * samples / (now - first[0]), peak)
             time.sleep(0.02)
-    raise SystemExit(f"the recorder did not finish; its log: {worker.log.read_text()[-2_000:]}")
+    raise SystemExit(f"not finished in time; the log of one: {running[0].log.read_text()[-2_000:]}")
 
 
 def _say(what: str) -> None:
