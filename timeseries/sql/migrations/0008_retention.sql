@@ -16,6 +16,8 @@ BEGIN
             DELETE FROM quarantine WHERE recorded_at < horizon;
             DELETE FROM quarantine_records WHERE recorded_at < horizon;
             COMMIT;
+        ELSIF policy.retention_class = 'waveform' THEN
+            CALL apply_waveform_retention();
         ELSE
             LOOP
                 SELECT min(s.time) INTO slice FROM samples s JOIN metrics m USING (metric_key)
@@ -34,8 +36,11 @@ COMMENT ON PROCEDURE apply_retention IS 'Deletes what retention_policies no long
 
 CREATE VIEW retention_due AS
 SELECT p.retention_class, p.tier, p.drop_after,
-       CASE p.retention_class WHEN 'quarantine'
+       CASE p.retention_class
+            WHEN 'quarantine'
             THEN (SELECT count(*) FROM quarantine_records q WHERE q.recorded_at < date_trunc('day', now() - p.drop_after))
+            WHEN 'waveform'
+            THEN (SELECT count(*) FROM waveforms w WHERE w.time < date_trunc('day', now() - p.drop_after))
             ELSE (SELECT count(*) FROM samples s JOIN metrics m USING (metric_key)
                   WHERE m.retention_class = p.retention_class AND s.time < date_trunc('day', now() - p.drop_after))
        END AS rows_due
