@@ -93,12 +93,21 @@ async def notifier(config: Settings) -> None:
 
 async def console(config: Settings) -> None:
     """Serve the clinician's page until told to stop."""
+    from zoneinfo import ZoneInfo
+
     from console.app import create_app
     from console.server import ConsoleServer
     from timeseries.console_reader import ConsoleReader
 
     reader = ConsoleReader(config.database())
-    app = create_app(reader, reader, host=config.console_host, token_hash=config.console_token_hash)
+    app = create_app(
+        reader,
+        reader,
+        host=config.console_host,
+        token_hash=config.console_token_hash,
+        allowed_hosts=[name.strip() for name in config.console_allowed_hosts.split(",") if name.strip()],
+        zone=ZoneInfo(config.console_time_zone),
+    )
     await ConsoleServer(app, config.console_host, config.console_port, log_level=config.log_level).serve()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vitals.errors import VigilError
@@ -62,12 +63,24 @@ class Settings(BaseSettings):
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex, of the token that opens the console"
     )
 
+    console_time_zone: str = Field("UTC", description="IANA zone in which the console shows times")
+    console_allowed_hosts: str = Field("", description="host names the console answers to, separated by commas")
+
     metrics_host: str = Field("127.0.0.1", description="where Prometheus metrics are served")
     metrics_port: Port | None = Field(None, description="Prometheus metrics; off unless set")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: for people on a terminal, JSON elsewhere"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+
+    @field_validator("console_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("no zone of the IANA database, such as Europe/Berlin") from None
+        return name
 
     def database(self) -> str:
         """Return the database's URL. Raises `MissingSetting`."""

@@ -125,3 +125,10 @@ def test_import_into_a_demo_that_does_not_run_says_so(left_behind: bool, tmp_pat
     done = vigil("healthkit", "import", export, "--patient", "me", "--demo", TMPDIR=str(tmp_path))
     assert done.returncode == 2
     assert "make demo" in done.stderr
+
+
+def test_a_zone_that_nobody_lives_in_is_named() -> None:
+    done = vigil("console", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x", VIGIL_CONSOLE_TIME_ZONE="Mars/Olympus")
+    assert done.returncode == 2
+    assert "VIGIL_CONSOLE_TIME_ZONE" in done.stderr
+    assert "Olympus" not in done.stderr
