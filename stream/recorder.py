@@ -238,13 +238,20 @@ class Recorder:
             await self._write(prepared)
         except StoreRefused:
             if len(records) == 1:
-                await self._write(_refused(prepared))
+                await self._write(self._refused(prepared))
                 return
             middle = len(records) // 2
             for half in (records[:middle], records[middle:]):
                 await self._store(await self._prepared(half))
         except Fenced:
             await self._reload({(record.topic, record.partition) for record in records})
+
+    def _refused(self, prepared: Prepared) -> Prepared:
+        """Return the transaction that quarantines one record which the database refuses."""
+        none = np.empty(0, np.int32)
+        whole = [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
+        batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole)
+        return replace(prepared, batch=batch)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
         validated = validate(records)
@@ -276,14 +283,6 @@ class Recorder:
                 metrics.STORE_RETRIES.inc()
                 log.warning("store_unavailable", attempt=attempt, error=str(error))
                 await asyncio.sleep(self._backoff.delay_s(attempt))
-
-
-def _refused(prepared: Prepared) -> Prepared:
-    """Return the transaction that quarantines one record which the database refuses."""
-    none = np.empty(0, np.int32)
-    whole = [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
-    batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole)
-    return replace(prepared, batch=batch)
 
 
 _MAX_PIECE_BYTES: Final = 8 * 1024 * 1024

@@ -21,7 +21,7 @@ from stream.recorder import Backoff, Log, Partition, Prepared, Recorder, Store, 
 from stream.waveform_assemble import Assembled, Opened, assemble, open_records, signal_of
 from stream.waveform_memory import from_bytes, to_bytes
 from stream.waveform_signal import SignalState, WaveformPolicy
-from timeseries.model import Fenced, Rejected, StoreRefused, WriteBatch
+from timeseries.model import Rejected, WriteBatch
 from timeseries.waveform_model import SignalKey, WaveformBatch
 from vitals.catalogue import BY_NUMBER
 from vitals.clock import Clock, system_clock
@@ -86,19 +86,8 @@ class WaveformRecorder(Recorder):
         for one in prepared:
             await self._store(await self._prepared(one.records))
 
-    async def _store(self, prepared: Prepared) -> None:
-        records = prepared.records
-        try:
-            await self._write(prepared)
-        except StoreRefused:
-            if len(records) == 1:
-                await self._write(self._assembled(records, _REFUSED))
-                return
-            middle = len(records) // 2
-            for half in (records[:middle], records[middle:]):
-                await self._store(await self._prepared(half))
-        except Fenced:
-            await self._reload({(record.topic, record.partition) for record in records})
+    def _refused(self, prepared: Prepared) -> Prepared:
+        return self._assembled(prepared.records, _REFUSED)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
         opened = open_records(records)
