@@ -43,10 +43,6 @@ for _name in COLUMNS:
 # A few hundred KiB a write pipeline with the server (FACTS, PostgreSQL).
 _CHUNK_ROWS: Final = 256 * 1024 // _WIRE.itemsize
 
-MIN_TIME_US: Final = -2_208_988_800_000_000  # 1900-01-01
-MAX_TIME_US: Final = 4_102_444_800_000_000  # 2100-01-01
-"""Times that a row may hold; validation is far stricter, this guards the column's type."""
-
 
 def sort_order(rows: Rows) -> NDArray[np.intp]:
     """Return the order of the unique index: inserting in it is 1.7 times as fast (FACTS, PostgreSQL)."""
