@@ -33,15 +33,16 @@ class Batcher(Generic[Event]):
         self._broken = broken
         self._max_records, self._max_bytes, self._within_s = max_records, max_bytes, within_s
         self._held: list[Event] = []
-        self._bytes = 0
+        self._records = self._bytes = 0
         self._turn = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
 
-    async def add(self, event: Event, size: int) -> None:
-        """Gather one event of `size` bytes. Raises what the sink raised, if this call had to wait for it."""
+    async def add(self, event: Event, records: int, size: int) -> None:
+        """Gather one event. Raises what the sink raised, if this call had to wait for it."""
         self._held.append(event)
+        self._records += records
         self._bytes += size
-        if len(self._held) >= self._max_records or self._bytes >= self._max_bytes:
+        if self._records >= self._max_records or self._bytes >= self._max_bytes:
             await self.flush()
         elif self._timer is None:
             self._timer = asyncio.create_task(self._flush_later())
@@ -50,7 +51,7 @@ class Batcher(Generic[Event]):
         """Hand over what is held, after whatever is with the sink."""
         self._disarm()
         async with self._turn:
-            batch, self._held, self._bytes = self._held, [], 0
+            batch, self._held, self._records, self._bytes = self._held, [], 0, 0
             if batch:
                 await self._sink(batch)
 

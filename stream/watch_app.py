@@ -20,7 +20,7 @@ from ingest.record import MalformedRecord, decode
 from ingest.topics import ALERTS, SAMPLES
 from stream.assemble import RawRecord
 from stream.detectors.policy import ADULT, WatchPolicy
-from stream.faust_app import build_app, raw_record
+from stream.faust_app import build_app, raw_records
 from stream.kafka import safe_producer, send_until_taken
 from stream.recorder import Partition
 from stream.watch_core import step
@@ -72,20 +72,23 @@ def watch_app(
         since_ms = clock() // 1_000 - round(warm_up_s * 1_000)
         return await offsets_since(bootstrap_servers, partitions, since_ms)
 
-    app, raw = build_app(GROUP, bootstrap_servers, SAMPLES, where_to_read, buffer=128, session_s=session_s)
+    app, raw = build_app(GROUP, bootstrap_servers, SAMPLES, where_to_read, session_s=session_s)
     watch = Watch(policy, clock)
     sender = _AlertSender(bootstrap_servers)
     app.closing.append(sender.stop)
 
+    async def tell(record: RawRecord) -> None:
+        events = watch.see(record)
+        if events:
+            await sender.send(events)
+            LATENCY.observe(max(0.0, clock() / 1e6 - record.timestamp_ms / 1e3))
+
     @app.agent(raw, name="watch")  # type: ignore[untyped-decorator]
     async def see(stream: Any) -> None:
         async for event in stream.noack().events():
-            record = raw_record(event)
             try:
-                events = watch.see(record)
-                if events:
-                    await sender.send(events)
-                    LATENCY.observe(max(0.0, clock() / 1e6 - record.timestamp_ms / 1e3))
+                for record in raw_records(event):
+                    await tell(record)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:

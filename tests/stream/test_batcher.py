@@ -35,7 +35,7 @@ async def test_a_full_batch_goes_at_once_and_a_small_one_after_its_time() -> Non
     sink = Sink()
     gathering = batcher(sink)
     for number in range(4):
-        await gathering.add(number, 1)
+        await gathering.add(number, 1, 1)
     assert sink.batches == [[0, 1, 2]]
     await asyncio.sleep(0.1)
     assert sink.batches == [[0, 1, 2], [3]]
@@ -44,8 +44,8 @@ async def test_a_full_batch_goes_at_once_and_a_small_one_after_its_time() -> Non
 async def test_bytes_make_a_batch_full() -> None:
     sink = Sink()
     gathering = batcher(sink, max_records=100)
-    await gathering.add(0, 60)
-    await gathering.add(1, 60)
+    await gathering.add(0, 1, 60)
+    await gathering.add(1, 1, 60)
     assert sink.batches == [[0, 1]]
 
 
@@ -57,7 +57,7 @@ async def test_a_busy_sink_holds_up_whoever_adds_once_a_batch_is_full() -> None:
     await asyncio.sleep(0.01)
     await _add(gathering, [3, 4])
     assert asyncio.get_running_loop().time() - begun < 0.15
-    await gathering.add(5, 1)
+    await gathering.add(5, 1, 1)
     assert asyncio.get_running_loop().time() - begun > 0.35
     await first
     assert sink.batches == [[0, 1, 2], [3, 4, 5]]
@@ -65,7 +65,7 @@ async def test_a_busy_sink_holds_up_whoever_adds_once_a_batch_is_full() -> None:
 
 async def _add(gathering: Batcher[int], numbers: list[int]) -> None:
     for number in numbers:
-        await gathering.add(number, 1)
+        await gathering.add(number, 1, 1)
 
 
 async def test_what_breaks_the_sink_is_told_though_nobody_waits() -> None:
@@ -74,7 +74,7 @@ async def test_what_breaks_the_sink_is_told_though_nobody_waits() -> None:
             raise RuntimeError("broken")
 
     sink = Broken()
-    await batcher(sink).add(0, 1)
+    await batcher(sink).add(0, 1, 1)
     await asyncio.sleep(0.1)
     assert [str(error) for error in sink.broken] == ["broken"]
     with pytest.raises(RuntimeError, match="broken"):
@@ -87,7 +87,7 @@ def test_nothing_is_lost_and_order_stays(sizes: list[int], max_records: int) -> 
         sink = Sink()
         gathering = batcher(sink, max_records=max_records, within_s=10.0)
         for number, size in enumerate(sizes):
-            await gathering.add(number, size)
+            await gathering.add(number, 1, size)
         await gathering.flush()
         return sink.batches
 
