@@ -28,7 +28,9 @@ GROUPS: Final[Mapping[str, str]] = {SAMPLES: "vigil-recorder", SAMPLES_BACKFILL:
 class RecorderPolicy:
     """How much goes into one transaction: at most `max_records` and `max_bytes`, or what came within `within_s`.
 
-    Held in memory are one batch being stored, one being gathered, and Faust's buffer of `_BUFFER` records.
+    Held in memory are three batches (one being stored, one prepared, one gathered), each of at most `max_bytes` and one
+    fetch more, and four fetches on their way through Faust, each of at most `_FETCH` records of at most 1 MiB; beside
+    them aiokafka holds one answer (1 MiB, compressed) a partition. With records of 5 kB that is below 30 MB.
     """
 
     max_records: int = 500
@@ -39,40 +41,43 @@ class RecorderPolicy:
 
 
 def recorder_app(
-    bootstrap_servers: str, *stores: Store, topic: str = SAMPLES, policy: RecorderPolicy | None = None
+    bootstrap_servers: str, store: Store, *, topic: str = SAMPLES, policy: RecorderPolicy | None = None
 ) -> Any:
-    """Return the Faust app that records `topic`, each of `stores` with a share of the partitions."""
-    return recording_app(
-        bootstrap_servers, *map(_maker, stores), topic=topic, group=GROUPS[topic], policy=policy or RecorderPolicy()
-    )
+    """Return the Faust app that records `topic`."""
+
+    def make(log_access: FaustLog, sign_of_life: Callable[[], None]) -> Recorder:
+        return Recorder(store, log_access, sign_of_life=sign_of_life)
+
+    return recording_app(bootstrap_servers, make, topic=topic, group=GROUPS[topic], policy=policy or RecorderPolicy())
 
 
-Maker = Callable[[FaustLog, Callable[[], None]], Recorder]
-"""Makes a recorder of any kind, given the log and whom to give signs of life."""
-
-
-def _maker(store: Store) -> Maker:
-    return lambda log_access, sign_of_life: Recorder(store, log_access, sign_of_life=sign_of_life)
-
-
-def recording_app(bootstrap_servers: str, *makers: Maker, topic: str, group: str, policy: RecorderPolicy) -> Any:
-    """Return a Faust app around one recorder a maker.
-
-    The recorders share the partitions: while one waits for a commit to reach the disk, another writes.
-    """
+def recording_app(
+    bootstrap_servers: str,
+    make: Callable[[FaustLog, Callable[[], None]], Recorder],
+    *,
+    topic: str,
+    group: str,
+    policy: RecorderPolicy,
+) -> Any:
+    """Return a Faust app around a recorder of any kind; `make` is given the log and whom to give signs of life."""
 
     async def where_to_read(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return await lanes.assigned(partitions)
+        return await recorder.assigned(partitions)
 
     app, raw = build_app(group, bootstrap_servers, topic, where_to_read, fetch=_FETCH, session_s=policy.session_s)
-    watchdog = Watchdog(policy.patience, lambda: lanes.is_busy or has_lag(app, lanes.expected))
-    log_access = FaustLog(bootstrap_servers, app)
-    lanes = _Lanes([_Lane(make(log_access, watchdog.progress), app, policy) for make in makers])
+    watchdog = Watchdog(policy.patience, lambda: pipeline.is_busy or has_lag(app, recorder))
+    recorder = make(FaustLog(bootstrap_servers, app), watchdog.progress)
+    pipeline = _Pipeline(recorder, app)
 
     @app.agent(raw, name="recorder")  # type: ignore[untyped-decorator]
     async def record(stream: Any) -> None:
+        batcher: Batcher[_Fetched] = Batcher(
+            pipeline.feed, app.crash,
+            max_records=policy.max_records, max_bytes=policy.max_bytes, within_s=policy.within_s,
+        )  # fmt: skip
         async for event in stream.noack().events():
-            await lanes.add(event)
+            records = raw_records(event)
+            await batcher.add((event, records), len(records), sum(len(record.value or b"") for record in records))
 
     @app.task  # type: ignore[untyped-decorator]
     async def keep_beating() -> None:
@@ -89,20 +94,16 @@ _Fetched = tuple[Any, list[RawRecord]]
 """A Faust event and the records that it stands for."""
 
 
-class _Lane:
-    """Some of the partitions: one batch is gathered, one prepared, one stored. An error here ends the app.
+class _Pipeline:
+    """One batch is prepared while the one before it is stored. An error here is one of ours: the app must end.
 
     (Faust would acknowledge and go on.)
     """
 
-    def __init__(self, recorder: Recorder, app: Any, policy: RecorderPolicy) -> None:
-        self.recorder = recorder
+    def __init__(self, recorder: Recorder, app: Any) -> None:
+        self._recorder = recorder
         self._app = app
         self._storing: asyncio.Task[None] | None = None
-        self.batcher: Batcher[_Fetched] = Batcher(
-            self.feed, app.crash,
-            max_records=policy.max_records, max_bytes=policy.max_bytes, within_s=policy.within_s,
-        )  # fmt: skip
 
     @property
     def is_busy(self) -> bool:
@@ -112,7 +113,7 @@ class _Lane:
     async def feed(self, fetched: list[_Fetched]) -> None:
         """Return when the records of these events are prepared and being stored."""
         try:
-            prepared = await self.recorder.prepare([record for _, records in fetched for record in records])
+            prepared = await self._recorder.prepare([record for _, records in fetched for record in records])
             if self._storing is not None:
                 await self._storing
         except Exception as error:
@@ -123,7 +124,7 @@ class _Lane:
 
     async def _store(self, prepared: list[Prepared], fetched: list[_Fetched]) -> None:
         try:
-            await self.recorder.store(prepared)
+            await self._recorder.store(prepared)
         except Exception as error:
             log.exception("recorder_broken")
             await self._app.crash(error)
@@ -132,43 +133,11 @@ class _Lane:
             event.ack()
 
 
-class _Lanes:
-    """All partitions of a worker, dealt out to its lanes by number."""
-
-    def __init__(self, lanes: Sequence[_Lane]) -> None:
-        self._lanes = lanes
-
-    def _of(self, partition: int) -> _Lane:
-        return self._lanes[partition % len(self._lanes)]
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is being stored."""
-        return any(lane.is_busy for lane in self._lanes)
-
-    async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """Return where to read each partition from."""
-        where: dict[Partition, int] = {}
-        for lane in self._lanes:
-            where |= await lane.recorder.assigned([one for one in partitions if self._of(one[1]) is lane])
-        return where
-
-    def expected(self, partition: Partition) -> int:
-        """Return the offset that comes next, 0 for a partition that is not ours."""
-        return self._of(partition[1]).recorder.expected(partition)
-
-    async def add(self, event: Any) -> None:
-        """Take what one fetch brought; returns when there is room for it."""
-        records = raw_records(event)
-        size = sum(len(record.value or b"") for record in records)
-        await self._of(event.message.partition).batcher.add((event, records), len(records), size)
-
-
-def has_lag(app: Any, expected: Callable[[Partition], int]) -> bool:
+def has_lag(app: Any, recorder: Recorder) -> bool:
     """Tell whether the log holds records of our partitions that are not taken yet, as the last fetch told."""
     consumer = app.consumer
     try:
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
     except Exception:  # noqa: BLE001 - the consumer is being started, stopped or rebalanced
         return True
-    return any(end is not None and end > expected((tp.topic, tp.partition)) for tp, end in ends.items())
+    return any(end is not None and end > recorder.expected((tp.topic, tp.partition)) for tp, end in ends.items())
