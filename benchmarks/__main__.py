@@ -3,10 +3,11 @@
 import argparse
 import json
 
-from benchmarks import recorder, waveforms, wire
+from benchmarks import recorder, sizing, waveforms, wire
 
 BENCHMARKS = {
     "recorder": recorder.run,
+    "sizing": sizing.run,
     "wire": wire.run,
     "waveforms": waveforms.run,
 }

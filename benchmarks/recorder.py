@@ -59,12 +59,13 @@ def _measure(samples_a_record: int, samples: int, *, workers: int) -> dict[str, 
         EmbeddedPostgres(Path(folder) / "data", settings=TUNED) as postgres,
         EmbeddedBroker(log=Path(folder) / "broker.log") as broker,
     ):
-        asyncio.run(_publish(broker.bootstrap, records))
+        asyncio.run(publish(broker.bootstrap, records))
         for turn in range(2):
-            copy_rates.append(bare_copy(_fresh(postgres.url, f"copy_{turn}"), rows))
+            copy_rates.append(bare_copy(fresh_database(postgres.url, f"copy_{turn}"), rows))
             _say(f"COPY {copy_rates[-1]:,.0f} rows/s")
-            url = _fresh(postgres.url, f"recorder_{turn}")
-            runs.append(record_all(broker.bootstrap, url, Path(folder), len(records), samples, workers))
+            url = fresh_database(postgres.url, f"recorder_{turn}")
+            at_once = ROWS_A_TRANSACTION // samples_a_record
+            runs.append(record_all(broker.bootstrap, url, Path(folder), len(records), samples, workers, at_once))
             _say(f"recorder {runs[-1].rate:,.0f} samples/s")
     rate = mean(one.rate for one in runs)
     return {
@@ -118,17 +119,23 @@ def as_rows(records: Sequence[tuple[BatchHeader, SampleColumns]]) -> Rows:
     return place(validated, keys, origins).rows
 
 
-async def _publish(bootstrap: str, records: Sequence[tuple[BatchHeader, SampleColumns]]) -> None:
-    await create_topics(bootstrap, partitions=PARTITIONS)
+async def publish(
+    bootstrap: str, records: Sequence[tuple[BatchHeader, SampleColumns]], partitions: int = PARTITIONS
+) -> None:
+    """Put records onto a new topic."""
+    await create_topics(bootstrap, partitions=partitions)
     async with Publisher(bootstrap, linger_ms=20) as publisher:
         await publisher.confirm([await publisher.send(encode(*record), topic=SAMPLES) for record in records])
 
 
-def _fresh(url: str, name: str) -> str:
+def fresh_database(url: str, name: str) -> str:
+    """Return the address of a new database with the schema in it."""
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
     made = f"{url.rpartition('/')[0]}/{name}"
     migrate(made)
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CHECKPOINT")  # what the run before left to be written is not this one's to wait for
     return made
 
 
@@ -146,12 +153,14 @@ def bare_copy(url: str, rows: Rows) -> float:
     return len(rows) / (time.perf_counter() - begun)
 
 
-def record_all(bootstrap: str, url: str, folder: Path, records: int, samples: int, workers: int) -> Run:
+def record_all(
+    bootstrap: str, url: str, folder: Path, records: int, samples: int, workers: int, records_a_transaction: int
+) -> Run:
     """Run `vigil recorder` until everything is stored."""
     environment = {
         "DATABASE_URL": url,
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-        "VIGIL_RECORDER_MAX_RECORDS": str(ROWS_A_TRANSACTION * records // samples),
+        "VIGIL_RECORDER_MAX_RECORDS": str(records_a_transaction),
         "VIGIL_LOG_LEVEL": "warning",
     }
     deadline = time.monotonic() + 120
@@ -165,7 +174,7 @@ def record_all(bootstrap: str, url: str, folder: Path, records: int, samples: in
         while time.monotonic() < deadline:
             row = connection.execute("SELECT coalesce(sum(next_offset), 0)::bigint FROM watermarks").fetchone()
             done, now = 0 if row is None else int(row[0]), time.perf_counter()
-            peak = max(peak, *(psutil.Process(one.pid).memory_info().rss for one in running if one.pid))
+            peak = max(peak, 0, *(psutil.Process(one.pid).memory_info().rss for one in running if one.pid))
             if done and first is None:
                 first = (now, done)
             if first is not None and done == records:

@@ -1,19 +1,20 @@
-"""From raw records to one write: decode, validate, turn into rows. Pure; the keys come from outside."""
+"""From raw records to one write: decode, validate, reduce, turn into rows. Pure; the keys come from outside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.record import Decoded, Headers, decode_many, hint
+from stream.reduce import DEFAULT_REDUCTION, ReductionPolicy, left_out
 from stream.validate import REASONS, flags, reasons
 from timeseries.model import Rejected, SourceRecord
 from timeseries.rows import ROW, Rows, sort_order
 from vitals.batch import BatchHeader
-from vitals.catalogue import BY_NUMBER
+from vitals.catalogue import BY_NUMBER, LOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,14 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Decoded records and the verdict on each sample (an index into `stream.validate.REASONS`, 0 accepted)."""
+    """Decoded records and the verdict on each sample (an index into `stream.validate.REASONS`, 0 accepted).
+
+    `reduced` holds the ascending positions of accepted samples that are not stored, because others stand for them.
+    """
 
     decoded: Decoded
     codes: NDArray[np.uint8]
+    reduced: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     @property
     def patients(self) -> list[str]:
@@ -64,16 +69,37 @@ class Validated:
         """Each record's adapter, `unknown` where the record could not be opened."""
         return ["unknown" if header is None else header.adapter for header in self.decoded.headers]
 
+    @property
+    def stored(self) -> NDArray[np.intp]:
+        """The positions of the samples that become rows: accepted and not reduced."""
+        stays = self.codes == 0
+        stays[self.reduced] = False
+        return np.flatnonzero(stays)
 
-def validate(records: Sequence[RawRecord]) -> Validated:
-    """Decode and validate records. Raises nothing: what cannot be decoded stands in `decoded.failures`."""
+    @property
+    def reduced_counts(self) -> dict[tuple[str, int], int]:
+        """How many samples were reduced, by adapter and metric number."""
+        if not len(self.reduced):
+            return {}
+        record = _positions(self.decoded.counts)[0][self.reduced]
+        told = record.astype(np.int64) * len(LOW) + self.decoded.columns.metric[self.reduced]
+        adapters, counts = self.adapters, dict[tuple[str, int], int]()
+        for pair, samples in zip(*np.unique(told, return_counts=True), strict=True):
+            key = adapters[pair // len(LOW)], int(pair % len(LOW))
+            counts[key] = counts.get(key, 0) + int(samples)
+        return counts
+
+
+def validate(records: Sequence[RawRecord], policy: ReductionPolicy = DEFAULT_REDUCTION) -> Validated:
+    """Decode, validate and reduce records. Raises nothing: what cannot be decoded stands in `decoded.failures`."""
     decoded = decode_many((record.key, record.value, record.headers) for record in records)
-    return Validated(decoded, reasons(decoded.columns))
+    codes = reasons(decoded.columns)
+    return Validated(decoded, codes, left_out(policy, decoded.counts, decoded.columns, codes == 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Accepted samples as rows, and where each came from: its record's position and its index in that record."""
+    """Samples to store as rows, and where each came from: its record's position and its index in that record."""
 
     rows: Rows
     record: NDArray[np.int32]
@@ -81,12 +107,12 @@ class Placed:
 
 
 def place(validated: Validated, patient_keys: Mapping[str, int], origin_keys: Mapping[tuple[str, str], int]) -> Placed:
-    """Return the accepted samples as rows, in the order of the table's index. Raises KeyError for an unknown id."""
+    """Return the samples to store as rows, in the order of the table's index. Raises KeyError for an unknown id."""
     decoded = validated.decoded
     record, index = _positions(decoded.counts)
-    accepted = np.flatnonzero(validated.codes == 0)
-    columns, record, index = decoded.columns.take(accepted), record[accepted], index[accepted]
-    rows = np.empty(len(accepted), ROW)
+    stored = validated.stored
+    columns, record, index = decoded.columns.take(stored), record[stored], index[stored]
+    rows = np.empty(len(stored), ROW)
     rows["patient_key"] = _per_record(decoded.headers, lambda h: patient_keys[h.patient_id])[record]
     rows["origin_key"] = _per_record(decoded.headers, lambda h: origin_keys[h.device_id, h.source_app])[record]
     rows["time"], rows["written_at"], rows["received_at"] = columns.start_us, columns.written_us, columns.received_us

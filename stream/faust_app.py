@@ -18,6 +18,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream import header_names
 from stream.assemble import RawRecord
 from stream.recorder import Partition
 
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 WhereToRead = Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]]
 
 _BUFFER: Final = 2
+_METADATA_MS: Final = 5_000
+"""Faust asks every 5 minutes: a group that forms while a broker starts again may not know its topic for so long."""
 _FETCH_WAIT_MS: Final = 50
 """Faust hard-codes 1500: an idle partition would hold a busy one that long."""
 
@@ -138,6 +141,7 @@ def build_app(
     An event is at most `fetch` records, and `_BUFFER` events are held in memory; after `session_s` a dead worker's
     partitions move on.
     """
+    header_names.tolerate()
     app = WorkerApp(
         name,
         broker=";".join(f"kafka://{server}" for server in bootstrap_servers.split(",")),
@@ -147,6 +151,7 @@ def build_app(
         topic_allow_declare=False,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=_METADATA_MS,
         broker_session_timeout=session_s,
         broker_heartbeat_interval=session_s / 6,
         broker_rebalance_timeout=session_s,

@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from alerts.event import Message
 from ingest.publisher import can_be_idempotent
+from stream import header_names
 
 UNDECODABLE: Final = Counter(
     "vigil_undecodable_messages", "Messages skipped because they are none of ours", ["service"]
@@ -55,6 +56,8 @@ async def group_consumer(
 
     Waits for a broker that is not there. With Tansu a join takes half the session timeout (FACTS, Kafka).
     """
+
+    header_names.tolerate()
 
     async def start() -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(

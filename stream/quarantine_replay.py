@@ -1,7 +1,8 @@
 """What today's rules make of a record that is in quarantine, and the record that is its second chance. Pure.
 
 A sample keeps its start, its written and its received time, its own id and its origin, so that its identity and its
-version decide what becomes of it, as if it had come late: replayed twice it is stored once.
+version decide what becomes of it, as if it had come late: replayed twice it is stored once. So does a waveform's chunk;
+what its recorder makes of one that comes late is said in `stream.waveform_signal`.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.record import Record, decode_many, encode
-from ingest.topics import MAX_MESSAGE_BYTES, WAVEFORMS
+from ingest.topics import MAX_MESSAGE_BYTES, SAMPLES_BACKFILL, WAVEFORMS
+from ingest.waveform_record import encode_chunk
+from stream.assemble import RawRecord
 from stream.validate import REASONS, reasons
+from stream.waveform_assemble import open_records
+from timeseries.model import REPLAY
 from timeseries.quarantine_model import Held
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.quality import Reason
 
 WHOLE: Final = -1
 """The index of a record that is quarantined as a whole."""
-NO_SAMPLES: Final = "waveform"
-"""Why a waveform's record stays: this replays samples only."""
-REPLAY: Final = "vigil-replay"
-"""The header that says where a replayed record was quarantined."""
+DERIVED: Final = "derived"
+"""Why a sample that was found in a waveform stays: its chunk is stored, and its neighbours' memory has moved on."""
 OURS: Final = frozenset({"vigil-schema", "vigil-device", "vigil-source-app", "vigil-adapter", "traceparent"})
 """The headers that travel again. A stranger's may say anything, a name too: they stay in the quarantine."""
 
@@ -38,9 +41,9 @@ _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-
 class Chance:
     """What becomes of the quarantined rows of one record under today's rules.
 
-    `record` is to be sent for the rows `indices`, and carries `accepted` good samples; None where every row stays.
-    `rejected` counts the rows that stay, by today's reason. `returning` counts samples of a whole record that the
-    recorder will quarantine again, now each by itself.
+    `record` is to be sent to `topic` for the rows `indices`, and carries `accepted` good samples, or one chunk of a
+    waveform (`chunks`); None where every row stays. `rejected` counts the rows that stay, by today's reason.
+    `returning` counts samples of a whole record that the recorder will quarantine again, now each by itself.
     """
 
     record: Record | None = None
@@ -48,22 +51,25 @@ class Chance:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     returning: Counter[str] = field(default_factory=Counter)
+    topic: str = SAMPLES_BACKFILL
+    chunks: int = 0
 
 
 def chances(page: Sequence[Held]) -> list[Chance]:
-    """Judge held records by today's rules, each by itself. Raises nothing for what they hold.
+    """Judge held records by today's rules, each by itself. Raises nothing for what they hold."""
+    judged = iter(_of_samples([held for held in page if held.source.topic != WAVEFORMS]))
+    return [_waveform(held) if held.source.topic == WAVEFORMS else next(judged) for held in page]
 
-    They are decoded and validated together, which takes two thirds of the time that one by one takes.
-    """
+
+def _of_samples(page: Sequence[Held]) -> list[Chance]:
+    """Judge records of samples: decoded and validated together, in two thirds of the time that one by one takes."""
     decoded = decode_many((held.source.key, held.source.value, held.source.headers) for held in page)
     codes = reasons(decoded.columns)
     ends = np.cumsum(decoded.counts)
     found: list[Chance] = []
     for at, held in enumerate(page):
         header, span = decoded.headers[at], np.arange(ends[at] - decoded.counts[at], ends[at])
-        if held.source.topic == WAVEFORMS:
-            found.append(Chance(rejected=Counter({NO_SAMPLES: len(held.indices)})))
-        elif header is None:
+        if header is None:
             reason = decoded.failures[at].reason.value
             found.append(Chance(rejected=Counter({reason: len(held.indices)})))
         elif WHOLE in held.indices:
@@ -71,6 +77,27 @@ def chances(page: Sequence[Held]) -> list[Chance]:
         else:
             found.append(_part(held, header, decoded.columns.take(span), codes[span]))
     return found
+
+
+def _waveform(held: Held) -> Chance:
+    """Send a chunk that is in quarantine; it is written anew, so that only what it is made of travels."""
+    derived = Counter({DERIVED: sum(index != WHOLE for index in held.indices)})
+    if WHOLE not in held.indices:
+        return Chance(rejected=derived)
+    source = held.source
+    raw = RawRecord(
+        source.topic, source.partition, source.offset, source.timestamp_ms, source.key, source.value, source.headers
+    )
+    opened = open_records([raw])
+    told = opened.told[0]
+    if told is None:
+        return Chance(rejected=derived + Counter({opened.failures[0].reason: 1}))
+    header, chunk = told
+    if not _TRACEPARENT.fullmatch((header.traceparent or "").encode()):
+        header = replace(header, traceparent=None)
+    record = encode_chunk(header, chunk)
+    sent = Record(record.key, record.value, (*record.headers, (REPLAY, str(held.place).encode())))
+    return Chance(sent, (WHOLE,), rejected=+derived, topic=WAVEFORMS, chunks=1)
 
 
 def _whole(held: Held, codes: NDArray[np.uint8]) -> Chance:
@@ -113,7 +140,9 @@ def _sent(
 
 
 def _headers(held: Held) -> tuple[tuple[str, bytes], ...]:
-    kept = tuple((name, raw) for name, raw in held.source.headers if raw is not None and _travels(name, raw))
+    # Told twice, the last counts: it was judged, and what the others say nobody knows.
+    last = dict(held.source.headers)
+    kept = tuple((name, raw) for name, raw in last.items() if raw is not None and _travels(name, raw))
     return (*kept, (REPLAY, str(held.place).encode()))
 
 

@@ -1,8 +1,8 @@
 """Edge: takes records in the order of their offsets and stores them; the database's watermark is the only truth.
 
 The recorder never raises for what a record holds: a record that cannot be opened or a sample that cannot be true goes
-into quarantine, a batch that the database refuses is cut in halves until the one record that it refuses is found and
-quarantined. While the database does not answer it waits and tries again.
+into quarantine, a batch that the database refuses, or breaks off at again and again, is cut in halves until the one
+record that it is about is found and quarantined. While the database does not answer it waits and tries again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ import structlog
 
 from stream import metrics
 from stream.assemble import Placed, RawRecord, Validated, place, rejected, validate
+from stream.attempts import TRIES, Attempts, tries_for
 from stream.progress import PartitionProgress, Verdict
+from stream.redelivered import Redelivered
+from stream.reduce import DEFAULT_REDUCTION, ReductionPolicy
 from stream.sequence import Memory
 from timeseries.model import (
     Advance,
     Fenced,
     Rejected,
     StoreRefused,
+    StoreStrained,
     StoreUnavailable,
     Watermark,
     WriteBatch,
@@ -119,6 +123,7 @@ class Recorder:
         store: Store,
         log_: Log,
         *,
+        reduction: ReductionPolicy = DEFAULT_REDUCTION,
         backoff: Backoff | None = None,
         clock: Clock = system_clock,
         sign_of_life: Callable[[], None] = lambda: None,
@@ -127,9 +132,12 @@ class Recorder:
         self._memory = Memory()
         self._sign_of_life = sign_of_life
         self._log = log_
+        self._reduction = reduction
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._progress: dict[Partition, PartitionProgress] = {}
+        self._redelivered = Redelivered()
+        self._given_up = 0
 
     async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Return where to read each partition from: at the last stored record, which is then recognised by its CRC.
@@ -137,6 +145,7 @@ class Recorder:
         The log is looked at before: a broker may answer a fetch beyond the end of a log that began anew with nothing.
         """
         topics = sorted({topic for topic, _ in partitions})
+        self._redelivered.forget(partitions)
         marks = await self._patiently(lambda: self._db.watermarks(topics))
         for partition in partitions:
             mark = await self._verified(marks.get(partition, Watermark(*partition)))
@@ -189,8 +198,9 @@ class Recorder:
             await self._log.seek(partition, progress.expected)
         elif verdict is Verdict.CONFIRM:
             return await self._confirmed(record, partition, progress)
-        if verdict in {Verdict.REDELIVERED, Verdict.OLD_NEWS}:
+        if verdict in {Verdict.REDELIVERED, Verdict.OLD_NEWS} and self._progress.get(partition) is progress:
             metrics.REDELIVERED.inc()
+            self._redelivered.note(record, progress.expected)
         return verdict is Verdict.TAKE
 
     async def _confirmed(self, record: RawRecord, partition: Partition, progress: PartitionProgress) -> bool:
@@ -211,6 +221,7 @@ class Recorder:
             progress.seen(self._clock())
             return
         self._progress[partition] = _progress_of(verified)
+        self._redelivered.forget([partition])
         await self._log.seek(partition, self._progress[partition].start_at)
 
     async def _verified(self, mark: Watermark) -> Watermark:
@@ -232,37 +243,66 @@ class Recorder:
         except Fenced:
             return (await self._patiently(lambda: self._db.watermarks([mark.topic])))[partition]
 
-    async def _store(self, prepared: Prepared) -> None:
-        records = prepared.records
+    async def _store(self, prepared: Prepared, *, halved: bool = False) -> None:
         try:
-            await self._write(prepared)
-        except StoreRefused:
-            if len(records) == 1:
-                await self._write(self._refused(prepared))
-                return
-            middle = len(records) // 2
-            for half in (records[:middle], records[middle:]):
-                await self._store(await self._prepared(half))
+            while (error := await self._failure(prepared, halved=halved)) is not None:
+                if len(prepared.records) > 1:
+                    await self._halve(prepared.records, error, halved=halved)
+                    return
+                if await self._is_given_up(prepared, error):
+                    return
+            self._given_up = 0
         except Fenced:
-            await self._reload({(record.topic, record.partition) for record in records})
+            await self._reload({(record.topic, record.partition) for record in prepared.records})
+
+    async def _failure(self, prepared: Prepared, *, halved: bool) -> StoreRefused | StoreStrained | None:
+        """Write; return what keeps this very batch from being written, None where it is."""
+        try:
+            await self._write(prepared, tries_for(len(prepared.records), halved=halved, given_up=self._given_up))
+        except (StoreRefused, StoreStrained) as error:
+            return error
+        return None
+
+    async def _halve(self, records: Sequence[RawRecord], error: StoreRefused | StoreStrained, *, halved: bool) -> None:
+        if not halved:
+            log.warning("batch_halved", records=len(records), error=str(error))
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            await self._store(await self._prepared(half), halved=True)
+
+    async def _is_given_up(self, prepared: Prepared, error: StoreRefused | StoreStrained) -> bool:
+        """Quarantine a single record; tell False where the database breaks off at that too: it is not the record."""
+        try:
+            await self._write(self._refused(prepared), 1)
+        except StoreStrained:
+            await asyncio.sleep(self._backoff.delay_s(4 * TRIES))  # about as long as waits get
+            return False
+        self._given_up += isinstance(error, StoreStrained)
+        record = prepared.records[0]  # the error is told without its cause, which may quote the row
+        log.error("write_given_up", partition=(record.topic, record.partition), offset=record.offset, error=str(error))
+        return True
 
     def _refused(self, prepared: Prepared) -> Prepared:
         """Return the transaction that quarantines one record which the database refuses."""
         none = np.empty(0, np.int32)
         whole = [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
-        batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole)
+        batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole, reduced={})
         return replace(prepared, batch=batch)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
-        validated = validate(records)
+        validated = await asyncio.to_thread(validate, records, self._reduction)
         await self._patiently(lambda: self._db.resolve_keys(validated.patients, validated.origins))
-        placed = place(validated, self._db.keys.patients, self._db.keys.origins)
+        placed = await asyncio.to_thread(place, validated, self._db.keys.patients, self._db.keys.origins)
         placed.rows["flags"] |= self._memory.flags(placed.rows)
         return Prepared(records, transaction_of(records, validated, placed, rejected(validated)))
 
-    async def _write(self, prepared: Prepared) -> None:
+    async def _write(self, prepared: Prepared, tries: int | None = None) -> None:
         batch = prepared.batch
-        outcome = await self._patiently(lambda: self._db.write(batch))
+        again = self._redelivered.told_with(batch.advances)
+        if again:
+            batch = replace(batch, duplicates={**batch.duplicates, **again})
+        outcome = await self._patiently(lambda: self._db.write(batch), tries)
+        self._redelivered.told(batch.advances)
         metrics.count(outcome, batch)
         self._sign_of_life()
 
@@ -272,17 +312,19 @@ class Recorder:
         for partition, offset in (await self.assigned(sorted(partitions))).items():
             await self._log.seek(partition, offset)
 
-    async def _patiently(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        attempt = 0
+    async def _patiently(self, call: Callable[[], Awaitable[_T]], tries: int | None = None) -> _T:
+        """Call until the database answers. Raises `StoreRefused`, and `StoreStrained` after so many in a row."""
+        attempts = Attempts(tries)
         while True:
             try:
                 return await call()
-            except StoreUnavailable as error:
-                attempt += 1
-                self._sign_of_life()
+            except (StoreRefused, StoreUnavailable) as error:
+                self._sign_of_life()  # whatever is wrong, it is not that this process is stuck
+                if attempts.is_last(error):
+                    raise
                 metrics.STORE_RETRIES.inc()
-                log.warning("store_unavailable", attempt=attempt, error=str(error))
-                await asyncio.sleep(self._backoff.delay_s(attempt))
+                log.warning("store_unavailable", attempt=attempts.failed, error=str(error))
+            await asyncio.sleep(self._backoff.delay_s(attempts.waits))
 
 
 _MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
@@ -337,4 +379,5 @@ def transaction_of(
         advances=advances,
         describe=lambda position: records[position].source(),
         rejected=bad,
+        reduced=validated.reduced_counts,
     )

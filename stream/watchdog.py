@@ -23,7 +23,11 @@ _LOOK_EVERY_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: how long the event loop may be silent, and how long work may wait while nothing of it gets done."""
+    """Seconds: how long the event loop may be silent, and how long work may wait while nothing of it gets done.
+
+    `work_s` must be longer than the store's longest call (`timeseries.store`: 120 s, and 10 s to break it off), or a
+    slow database would be taken for a stuck process.
+    """
 
     loop_s: float = 60.0
     work_s: float = 180.0

@@ -101,8 +101,8 @@ class WaveformRecorder(Recorder):
         plain = transaction_of(records, made.derived, made.placed, made.rejected)
         return Transaction(records, waveform_batch(plain, made), made.states, made.late)
 
-    async def _write(self, prepared: Prepared) -> None:
-        await super()._write(prepared)
+    async def _write(self, prepared: Prepared, tries: int | None = None) -> None:
+        await super()._write(prepared, tries)
         if isinstance(prepared, Transaction):
             self._states.update(prepared.states)
             while len(self._states) > MAX_REMEMBERED:
@@ -144,6 +144,7 @@ def waveform_batch(plain: WriteBatch, made: Assembled) -> WaveformBatch:
         describe=plain.describe,
         rejected=plain.rejected,
         duplicates=plain.duplicates,
+        reduced=plain.reduced,
         chunks=made.chunks,
         states={signal: to_bytes(state) for signal, state in made.states.items()},
     )

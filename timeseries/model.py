@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,24 @@ from numpy.typing import NDArray
 from timeseries.rows import Rows
 from vitals.errors import VigilError
 
+REPLAY: Final = "vigil-replay"
+"""The header by which a record says where in quarantine it was: it is sent again, whoever sent it first."""
+
 
 class DuplicateReason(StrEnum):
     """Why a sample was there already."""
 
-    REDELIVERED = "redelivered"  # Kafka gave the same record twice
-    RESENT = "resent"  # the device or an overlapping export told it again
+    REDELIVERED = "redelivered"  # Kafka gave a record again that was stored; no sender sent its samples twice
+    RESENT = "resent"  # a device, a backlog or a replay out of quarantine told it again
+    OVERLAPPING_EXPORT = "overlapping_export"  # an export told it: the same file again, or one that overlaps
 
 
 class StoreUnavailable(VigilError):
     """The database does not answer or broke off: nothing of the batch is stored, so it can be tried again."""
+
+
+class StoreStrained(StoreUnavailable):
+    """The database answers, and broke off at this very batch: it may pass later, or cut smaller, or never."""
 
 
 class StoreRefused(VigilError):
@@ -90,7 +99,9 @@ class WriteBatch:
 
     `rows` are accepted samples. For each of them `record` gives the position of the Kafka record that it came from
     and `index` its place in that record. `describe` returns a record by position, and is asked only for records
-    whose samples are quarantined. `duplicates` counts (adapter, reason) of what never became a row.
+    whose samples are quarantined, and for those of exports whose samples are there already. `duplicates` counts
+    (adapter, reason) of what never became a row, `reduced` counts (adapter, metric key) of accepted samples that did
+    not because others of their record stand for them.
     """
 
     rows: Rows
@@ -101,14 +112,16 @@ class WriteBatch:
     describe: Callable[[int], SourceRecord]
     rejected: Sequence[Rejected] = ()
     duplicates: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    reduced: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOutcome:
-    """What became of a batch's accepted rows, in samples."""
+    """What became of a batch's accepted samples; `reduced` ones were no rows of it."""
 
     inserted: int
     replaced: int = 0
     revisions: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    reduced: int = 0

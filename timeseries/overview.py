@@ -14,10 +14,14 @@ _SQL: Final = load("overview")
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`tables`: (name, estimated rows, bytes). `watermarks`: (topic, partitions, records stored, age in seconds)."""
+    """`tables`: (name, estimated rows, bytes). `watermarks`: (topic, partitions, records stored, age in seconds).
+
+    `duplicates`: (adapter, reason, samples in seven days, samples ever), the most first.
+    """
 
     tables: list[tuple[str, int, int]]
     watermarks: list[tuple[str, int, int, float]]
+    duplicates: list[tuple[str, str, int, int]]
 
 
 def overview(url: str) -> Overview:
@@ -25,4 +29,9 @@ def overview(url: str) -> Overview:
     with psycopg.connect(url, autocommit=True) as connection:
         tables = connection.execute(_SQL["tables"]).fetchall()
         marks = connection.execute(_SQL["watermarks"]).fetchall()
-    return Overview([(t[0], t[1], t[2]) for t in tables], [(m[0], m[1], m[2], m[3]) for m in marks])
+        again = connection.execute(_SQL["duplicates"]).fetchall()
+    return Overview(
+        [(t[0], t[1], t[2]) for t in tables],
+        [(m[0], m[1], m[2], m[3]) for m in marks],
+        [(d[0], d[1], d[2], d[3]) for d in again],
+    )

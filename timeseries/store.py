@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,11 +18,13 @@ from timeseries.arrays import NumpyArrayDumper
 from timeseries.derive import dirty_hours, newest_of_each_series
 from timeseries.keys import KeyRing
 from timeseries.model import (
+    REPLAY,
     Advance,
     DuplicateReason,
     Fenced,
     Rejected,
     StoreRefused,
+    StoreStrained,
     StoreUnavailable,
     Watermark,
     WriteBatch,
@@ -30,12 +33,20 @@ from timeseries.model import (
 from timeseries.queries import load
 from timeseries.rows import COLUMNS, Rows, copy_chunks, from_copy, in_order, same_as_previous, sort_order
 from timeseries.versions import Resolution, resolve
+from vitals.adapters import is_export
 from vitals.quality import Flag, Reason
 
 _SQL: Final = load("store")
 _COLUMN_LIST: Final = ", ".join(COLUMNS)
-# SQLSTATE classes in which the very same batch may succeed later: connection, resources, operator intervention, ...
-_TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "XX")
+# What an SQLSTATE says that begins so (PostgreSQL's manual, appendix A). The server is well and broke off at this
+# batch: out of memory (53200), at a limit of its configuration (53400) or in time (57014), at a chunk's state (55000).
+_STRAINED: Final = ("53200", "53400", "55000", "57014")
+# The database is away, full, read-only, locked, or without the schema or the rights that this release needs (42):
+# whatever the batch, it has to wait.
+_AWAY: Final = ("08", "25006", "25P03", "28", "3D", "42", "53", "55", "57", "58")
+# The content itself: a value that does not fit, a constraint or a trigger that says no, a limit of the server's making.
+_REFUSED: Final = ("21", "22", "23", "38", "39", "44", "54", "P0")
+# Whatever is left counts as strained, deadlocks (40) and internal errors (XX) among it: tried again, but not for ever.
 
 # A server that vanishes without a word is noticed within half a minute, also in the middle of a statement.
 _KEEPALIVE: Final[dict[str, Any]] = {
@@ -50,10 +61,15 @@ def _times(values: NDArray[np.int64]) -> NDArray[np.datetime64]:
 
 
 class SampleStore:
-    """The recorder's side of the database, over one connection: a call waits until the one before it is done."""
+    """The recorder's side of the database, over one connection: a call waits until the one before it is done.
+
+    A statement is given up after `statement_timeout_s`, a call after twice as long, so that no server that is slow or
+    frozen holds a caller for ever.
+    """
 
     def __init__(self, url: str, *, statement_timeout_s: float = 60.0, connect_timeout_s: int = 5) -> None:
         self._url = url
+        self.call_timeout_s = 2 * statement_timeout_s
         self._options = (
             f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=20000 -c timezone=UTC"
             # Corrections into the columnstore fail above a limit of decompressed rows, and trying again cannot help.
@@ -109,7 +125,8 @@ class SampleStore:
         """Store one batch and move the watermarks, all or nothing.
 
         Raises `Fenced` if a watermark does not stand where the batch begins, `StoreUnavailable` where trying again can
-        help and `StoreRefused` where it cannot; in every case nothing of the batch is stored.
+        help (`StoreStrained` where the batch itself may be the reason) and `StoreRefused` where it cannot. Nothing of
+        the batch is stored then, unless only the answer to COMMIT was lost: then the next attempt is fenced.
         """
         async with Translated(self):
             connection = await self._open()
@@ -120,8 +137,9 @@ class SampleStore:
                 await _put_derived(connection, stored)
                 await quarantine.put(connection, batch, [*batch.rejected, *rejected])
                 await _count_duplicates(connection, batch, again)
+                await _count_reduced(connection, batch)
                 await _move(connection, batch.advances)
-        return outcome
+        return replace(outcome, reduced=sum(batch.reduced.values()))
 
     async def _put_beside(self, connection: Connection, batch: WriteBatch) -> None:
         """Store what a subclass's batches hold beside samples; called within the transaction, watermarks locked."""
@@ -136,21 +154,31 @@ class SampleStore:
 
 
 class Translated:
-    """Turns psycopg's errors into the store's; drops a connection that may be unusable."""
+    """Bounds a call in time and turns psycopg's errors into the store's; drops a connection that may be unusable."""
 
     def __init__(self, store: SampleStore) -> None:
         self._store = store
 
     async def __aenter__(self) -> None:
         await self._store.turn.acquire()
+        self._limit = asyncio.timeout(self._store.call_timeout_s)  # from our turn on
+        await self._limit.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            await self._within_limit(kind, error, trace)
             await self._translate(error)
         finally:
             self._store.turn.release()
+
+    async def _within_limit(self, *error: Any) -> None:
+        try:
+            await self._limit.__aexit__(*error)
+        except TimeoutError as late:
+            await self._store.close()
+            raise StoreStrained(f"the database was not done after {self._store.call_timeout_s:g} s") from late
 
     async def _translate(self, error: BaseException | None) -> None:
         if error is None or isinstance(error, (Fenced, StoreRefused, StoreUnavailable)):
@@ -158,18 +186,22 @@ class Translated:
         if not isinstance(error, (psycopg.Error, OSError)):
             await self._store.close()  # cancelled or broken in mid-protocol: never reuse this connection
             return
-        state = getattr(error, "sqlstate", None)
-        if _may_pass(error, state):
+        translated = translation_of(error)
+        if not isinstance(translated, StoreRefused):
             await self._store.close()
-            raise StoreUnavailable(f"the database does not answer (SQLSTATE {state or 'none'})") from error
-        raise StoreRefused(f"the database refuses the batch (SQLSTATE {state})") from error
+        raise translated from error
 
 
-def _may_pass(error: psycopg.Error | OSError, state: str | None) -> bool:
-    """Tell whether the same call may succeed later. Without a state the server said nothing: psycopg did."""
-    if state is None:
-        return isinstance(error, (OSError, psycopg.OperationalError, psycopg.InterfaceError))
-    return state.startswith(_TRANSIENT)
+def translation_of(error: psycopg.Error | OSError) -> StoreRefused | StoreUnavailable:
+    """Return what the error means. Without an SQLSTATE the server said nothing: psycopg did."""
+    state = getattr(error, "sqlstate", None)
+    if state is None and isinstance(error, (OSError, psycopg.OperationalError, psycopg.InterfaceError)):
+        return StoreUnavailable("the database does not answer")
+    if state is None or state.startswith(_REFUSED):
+        return StoreRefused(f"the database refuses the batch (SQLSTATE {state or 'none'})")
+    if state.startswith(_AWAY) and not state.startswith(_STRAINED):
+        return StoreUnavailable(f"the database takes nothing (SQLSTATE {state})")
+    return StoreStrained(f"the database broke off at the batch (SQLSTATE {state})")
 
 
 async def _lock(connection: Connection, advances: Sequence[Advance]) -> None:
@@ -251,10 +283,17 @@ async def _resolve(connection: Connection, rows: Rows) -> Resolution:
     await connection.execute(_SQL["stage_table"])
     await _copy(connection, f"COPY staged ({_COLUMN_LIST}) FROM STDIN (FORMAT BINARY)", rows)
     await connection.execute("ANALYZE staged")
-    stored = await _read(connection, _SQL["stored_versions"].format(columns=_prefixed()))
+    stored = await _read(connection, _SQL["stored_versions"].format(columns=_prefixed(), **_bounds(rows)))
     revisions = await _read(connection, _SQL["stored_revisions"].format(columns=_prefixed()))
     await connection.execute("DELETE FROM staged")
     return resolve(rows, stored, revisions)
+
+
+def _bounds(rows: Rows) -> dict[str, str]:
+    """Return the patients and times of rows as SQL literals: COPY takes no parameters."""
+    first, last = _times(np.array([rows["time"].min(), rows["time"].max()]))
+    patients = ", ".join(map(str, np.unique(rows["patient_key"])))
+    return {"patients": patients, "first": str(first), "last": str(last)}
 
 
 def _prefixed() -> str:
@@ -302,10 +341,18 @@ def _series(rows: Rows) -> dict[str, NDArray[np.generic]]:
     }  # fmt: skip
 
 
+def _why_again(batch: WriteBatch, position: int) -> DuplicateReason:
+    """Return why samples of this record are there already. A replay tells an export's sample again, no export does."""
+    if not is_export(batch.adapters[position]):
+        return DuplicateReason.RESENT
+    is_replay = any(name == REPLAY for name, _ in batch.describe(position).headers)
+    return DuplicateReason.RESENT if is_replay else DuplicateReason.OVERLAPPING_EXPORT
+
+
 async def _count_duplicates(connection: Connection, batch: WriteBatch, again: NDArray[np.intp]) -> None:
     counts = dict(batch.duplicates)
     for position, times in zip(*np.unique(batch.record[again], return_counts=True), strict=True):
-        key = (batch.adapters[int(position)], DuplicateReason.RESENT.value)
+        key = (batch.adapters[int(position)], _why_again(batch, int(position)).value)
         counts[key] = counts.get(key, 0) + int(times)
     if counts:
         values = {
@@ -314,3 +361,13 @@ async def _count_duplicates(connection: Connection, batch: WriteBatch, again: ND
             "samples": list(counts.values()),
         }
         await connection.execute(_SQL["count_duplicates"], values)
+
+
+async def _count_reduced(connection: Connection, batch: WriteBatch) -> None:
+    if batch.reduced:
+        values = {
+            "adapters": [adapter for adapter, _ in batch.reduced],
+            "metrics": [metric for _, metric in batch.reduced],
+            "samples": list(batch.reduced.values()),
+        }
+        await connection.execute(_SQL["count_reduced"], values)

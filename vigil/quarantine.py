@@ -12,8 +12,7 @@ from typing import Any, Final, Protocol
 
 from ingest.publisher import Publisher
 from ingest.record import Record
-from ingest.topics import SAMPLES_BACKFILL
-from stream.quarantine_replay import NO_SAMPLES, Chance, chances
+from stream.quarantine_replay import DERIVED, Chance, chances
 from timeseries.quarantine_model import Extent, Held, Place, Selection
 from timeseries.quarantine_review import QuarantineReview
 from vigil.settings import Settings
@@ -51,9 +50,9 @@ class Sender(Protocol):
 class Tally:
     """What became of a replay so far; a row is a quarantined sample or, as a whole, a record.
 
-    `passing` rows go in `passing_records` with `accepted` samples; of them `marked` are with the broker. `rejected`
-    rows stay, by today's reason; `returning` are samples of whole records that the recorder will quarantine again,
-    each by itself; `conflicts` were left out because their reason was not named.
+    `passing` rows go in `passing_records` with `accepted` samples and `chunks` of waveforms; of them `marked` are with
+    the broker. `rejected` rows stay, by today's reason; `returning` are samples of whole records that the recorder will
+    quarantine again, each by itself; `conflicts` were left out because their reason was not named.
     """
 
     records: int = 0
@@ -61,6 +60,7 @@ class Tally:
     passing: int = 0
     passing_records: int = 0
     accepted: int = 0
+    chunks: int = 0
     marked: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     returning: Counter[str] = field(default_factory=Counter)
@@ -73,19 +73,21 @@ class Tally:
         self.passing += len(chance.indices)
         self.passing_records += chance.record is not None
         self.accepted += chance.accepted
+        self.chunks += chance.chunks
         self.rejected += chance.rejected
         self.returning += chance.returning
 
     @property
     def broken(self) -> int:
-        """Rows that no rule can let pass: key or headers name nobody, or the record is a waveform's."""
-        return self.rejected[Reason.HEADERS.value] + self.rejected[NO_SAMPLES]
+        """Rows that no rule can let pass: key or headers name nobody, or the sample was derived from a waveform."""
+        return self.rejected[Reason.HEADERS.value] + self.rejected[DERIVED]
 
     def to_json(self) -> dict[str, object]:
         """Return the figures: rows = passing + rejected."""
         return {
             "records": self.records, "rows": self.rows, "passing": self.passing,
-            "passing_records": self.passing_records, "samples_accepted": self.accepted, "replayed": self.marked,
+            "passing_records": self.passing_records, "samples_accepted": self.accepted,
+            "chunks_accepted": self.chunks, "replayed": self.marked,
             "rejected": dict(sorted(self.rejected.items())), "cannot_be_replayed": self.broken,
             "returning": dict(sorted(self.returning.items())), "conflicts_left_out": self.conflicts,
         }  # fmt: skip
@@ -111,15 +113,15 @@ async def replay(
         for held, one in judged:
             tally.add(held, one)
         if sender is not None:
-            await _send(sender, [one.record for _, one in judged if one.record is not None])
+            await _send(sender, [one for _, one in judged])
             answered = [(held.place, index) for held, one in judged for index in one.indices]
             await review.mark_replayed(answered)
             tally.marked += len(answered)
         on_page(tally)
 
 
-async def _send(sender: Sender, records: Sequence[Record]) -> None:
-    await sender.confirm([await sender.send(record, topic=SAMPLES_BACKFILL) for record in records])
+async def _send(sender: Sender, judged: Sequence[Chance]) -> None:
+    await sender.confirm([await sender.send(one.record, topic=one.topic) for one in judged if one.record is not None])
 
 
 async def run_replay(

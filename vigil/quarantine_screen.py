@@ -10,7 +10,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from stream.quarantine_replay import NO_SAMPLES, WHOLE
+from ingest.topics import SAMPLES_BACKFILL, WAVEFORMS
+from stream.quarantine_replay import DERIVED, WHOLE
 from timeseries.quarantine_model import Count, Example
 from vigil.quarantine import Tally
 from vitals.quality import Reason
@@ -30,7 +31,7 @@ WORDS: Final[Mapping[str, str]] = {
     Reason.DURATION: "negative, missing where the metric needs one, or too long",
     Reason.CONFLICT: "told with two contents for one written time; the other stands",
     Reason.WRITE_REFUSED: "the database refused this very record",
-    NO_SAMPLES: "a waveform's record; cannot be replayed yet",
+    DERIVED: "found in a waveform that is stored; cannot be replayed",
 }
 """What each reason, for being here or for staying here, means in a few words."""
 _BY: Final = ("reason", "device", "adapter", "topic")
@@ -150,9 +151,8 @@ def show_tally(out: Console, tally: Tally, *, dry_run: bool) -> None:
 
 def _show_rows(out: Console, tally: Tally, *, dry_run: bool) -> None:
     out.print(f"looked at       {tally.rows:>10,} rows in {tally.records:,} records")
-    out.print(
-        f"pass today      {tally.passing:>10,} rows: {tally.accepted:,} samples in {tally.passing_records:,} records"
-    )
+    what = f"{tally.accepted:,} samples" + (f" and {tally.chunks:,} waveform chunks" if tally.chunks else "")
+    out.print(f"pass today      {tally.passing:>10,} rows: {what} in {tally.passing_records:,} records")
     for reason, count in tally.rejected.most_common():
         out.print(f"stay            {count:>10,} {reason}: {WORDS.get(reason, '')}")
     for reason, count in tally.returning.most_common():
@@ -160,4 +160,5 @@ def _show_rows(out: Console, tally: Tally, *, dry_run: bool) -> None:
     if dry_run:
         out.print("a dry run: nothing was sent")
     else:
-        out.print(f"replayed        {tally.marked:>10,} rows, on vigil.samples.backfill; its recorder stores them")
+        lanes = f"{SAMPLES_BACKFILL} and {WAVEFORMS}" if tally.chunks else SAMPLES_BACKFILL
+        out.print(f"replayed        {tally.marked:>10,} rows, on {lanes}; the recorder there stores them")

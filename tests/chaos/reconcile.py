@@ -15,7 +15,8 @@ from vitals.quality import Flag
 _COUNTS = """
 SELECT (SELECT count(*) FROM samples WHERE flags & 128 = 0), (SELECT count(*) FROM samples WHERE flags & 128 <> 0),
        (SELECT count(*) FROM sample_revisions), (SELECT count(*) FROM quarantine),
-       (SELECT coalesce(sum(samples), 0)::bigint FROM duplicates)
+       (SELECT coalesce(sum(samples), 0)::bigint FROM duplicates WHERE reason <> 'redelivered'),
+       (SELECT coalesce(sum(samples), 0)::bigint FROM reduced)
 """
 
 
@@ -30,11 +31,12 @@ def reconcile(url: str, ledger: Expected) -> dict[str, object]:
         statement = f"COPY (SELECT {', '.join(COLUMNS)} FROM samples) TO STDOUT (FORMAT BINARY)"
         with connection.cursor().copy(statement) as copy:
             rows = from_copy(b"".join(bytes(part) for part in copy))
-    current, tombstones, revisions, quarantined, duplicates = (int(count) for count in counts)
-    accounted = current + tombstones + revisions + quarantined + duplicates
+    current, tombstones, revisions, quarantined, duplicates, reduced = (int(count) for count in counts)
+    accounted = current + tombstones + revisions + quarantined + duplicates + reduced
     wrong = _wrong(rows, patients, ledger.winners)
     return {
-        "ok": accounted == ledger.sent and wrong == 0 and quarantined >= ledger.quarantined_at_least,
+        "ok": (accounted, reduced, wrong) == (ledger.sent, ledger.reduced, 0)
+        and quarantined >= ledger.quarantined_at_least,
         "sent": ledger.sent,
         "accounted": accounted,
         "current": current,
@@ -42,6 +44,8 @@ def reconcile(url: str, ledger: Expected) -> dict[str, object]:
         "revisions": revisions,
         "quarantined": quarantined,
         "duplicates": duplicates,
+        "reduced": reduced,
+        "reduced_expected": ledger.reduced,
         "identities": len(ledger.winners),
         "identities_wrong": wrong,
     }
@@ -52,7 +56,7 @@ def _wrong(rows: Rows, patients: dict[int, int], winners: NDArray[Any]) -> int:
     names = np.array([patients.get(key, -1) for key in range(max(patients, default=0) + 1)])
     stored = np.zeros(len(rows), winners.dtype)
     stored["patient"], stored["metric"] = names[rows["patient_key"]], rows["metric_key"]
-    stored["second"], stored["written"] = rows["time"] // 1_000_000, rows["written_at"] // 1_000_000
+    stored["ms"], stored["written"] = rows["time"] // 1_000, rows["written_at"] // 1_000_000
     stored["value"], stored["deleted"] = rows["value"], rows["flags"] & int(Flag.TOMBSTONE) != 0
     stored["valid"] = True
     have, want = np.sort(stored, order=_ORDER), np.sort(winners, order=_ORDER)
@@ -61,4 +65,4 @@ def _wrong(rows: Rows, patients: dict[int, int], winners: NDArray[Any]) -> int:
     return len(set(have.tolist()) ^ set(want.tolist()))
 
 
-_ORDER = ["patient", "metric", "second", "written", "value", "deleted", "valid"]
+_ORDER = ["patient", "metric", "ms", "written", "value", "deleted", "valid"]

@@ -63,13 +63,12 @@ def test_an_export_is_stored_as_its_own_file_says_and_only_once(stack: Stack, ex
     assert told["read"] == told["accepted"] + sum(told["rejected"].values())  # type: ignore[operator, attr-defined]
     stack.wait(lambda: _stored(stack, patient) == expected, f"the import of {export.parent.name}")
 
-    before = stack.count("SELECT coalesce(sum(samples), 0) FROM duplicates WHERE reason = 'resent'")
+    overlapping = """SELECT coalesce(sum(samples), 0) FROM duplicates
+                     WHERE (adapter, reason) = ('apple-export', 'overlapping_export')"""
+    before = stack.count(overlapping)
     _import(stack, export, patient)
     again = before + expected.total()
-    stack.wait(
-        lambda: stack.count("SELECT coalesce(sum(samples), 0) FROM duplicates WHERE reason = 'resent'") == again,
-        "the second import",
-    )
+    stack.wait(lambda: stack.count(overlapping) == again, "the second import")
     assert _stored(stack, patient) == expected
     zones = stack.rows("SELECT DISTINCT zone_offset_min FROM current_samples WHERE patient_id = %s", patient)
     assert None not in {zone for (zone,) in zones}

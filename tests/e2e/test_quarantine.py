@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ingest.admin import create_topics
 from ingest.publisher import Publisher
 from ingest.record import Record, decode, encode
-from ingest.topics import QUARANTINE, SAMPLES, SAMPLES_BACKFILL
+from ingest.topics import QUARANTINE, SAMPLES, SAMPLES_BACKFILL, WAVEFORMS
+from ingest.waveform_record import encode_chunk
+from tests.stream.features.recordings import made_ecg, regular_beats
+from tests.stream.waveforms import chunks
 from timeseries.migrate import migrate
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.postgres import EmbeddedPostgres
@@ -35,12 +38,13 @@ HEADER = BatchHeader(patient_id("patient-17"), device_id("watch-1"), "app", "bri
 SECRETS = ("Anna", "Schmidt", "1961-04-12", "Lindenweg", "151.25", "162.5")
 NAME = b"Anna Schmidt 1961-04-12 Lindenweg 5"
 
-# The release before today's: a recorder whose catalogue believes in no heart rate above 100.
+# The release before today's: recorders that believe in no heart rate above 100, and in no chunk longer than 1.5 s.
 YESTERDAY = """
 import sys
-from stream import validate
+from stream import validate, waveform_validate
 validate.HIGH = validate.HIGH.copy()
 validate.HIGH[1] = 100
+waveform_validate.MAX_DURATION_S = 1.5
 sys.argv = ["vigil", *sys.argv[1:]]
 from vigil.cli import main
 main()
@@ -161,10 +165,10 @@ def _records() -> list[Record]:
     ]
 
 
-async def _send(bootstrap: str, records: Sequence[Record]) -> None:
+async def _send(bootstrap: str, records: Sequence[Record], topic: str = SAMPLES) -> None:
     async with Publisher(bootstrap) as publisher:
         for record in records:
-            await publisher.confirm([await publisher.send(record, topic=SAMPLES)])
+            await publisher.confirm([await publisher.send(record, topic=topic)])
 
 
 def test_from_rejected_to_stored_once_and_nobody_is_named(world: World) -> None:
@@ -287,3 +291,35 @@ def _quarantine_more(world: World, count: int) -> None:
                SELECT 'vigil.samples', 9, 0, n, 0, 'future' FROM generate_series(1, %s) n""",
             (count,),
         )
+
+
+def test_a_replayed_chunk_of_a_waveform_is_stored_once_and_no_beat_is_found_in_it_afterwards(world: World) -> None:
+    """Ten seconds of an ECG, of which yesterday refused two in the middle: replayed they come after the others."""
+    whose = BatchHeader(patient_id("patient-18"), device_id("strap-1"), "app", "strap")
+    told = chunks("ecg", 250.0, made_ecg(250.0, regular_beats(10.0), 10.0).reshape(1, -1), range(250, 2_500, 250))
+    told[4:6] = chunks("ecg", 250.0, told[4].physical().repeat(2, axis=1), start_us=told[4].start_us)
+    records = [encode_chunk(whose, chunk) for chunk in told]
+    named = replace(records[4], headers=(("patient-name", NAME), *records[4].headers))
+    asyncio.run(_send(world.bootstrap, [*records[:4], named, *records[5:]], WAVEFORMS))
+    with world.worker("waveforms-yesterday", "recorder", "--lane", "waveforms", release=Yesterday):
+        world.wait(lambda: world.count("waveforms") == 8, "storing what yesterday takes")
+    memory = world.rows("SELECT encode(state, 'hex') FROM feature_state")
+    beats = world.count("current_samples WHERE metric = 'rr_interval' AND patient_id = 'patient-18'")
+    assert (len(memory), beats > 0) == (1, True)
+
+    which = ("--reason", "duration")
+    dry = world.replay(*which, "--dry-run")
+    assert (dry["rows"], dry["passing"], dry["chunks_accepted"], dry["samples_accepted"]) == (1, 1, 1, 0)
+    with world.worker("waveforms", "recorder", "--lane", "waveforms"):
+        assert world.replay(*which)["replayed"] == 1
+        world.wait(lambda: world.count("waveforms") == 9, "storing what was replayed")
+        assert (world.replay(*which)["replayed"], world.replay(*which, "--again")["replayed"]) == (0, 1)
+        resent = "SELECT samples FROM duplicates WHERE (adapter, reason) = ('strap', 'resent')"
+        world.wait(lambda: world.rows(resent) == [(1,)], "the repeat")
+    stored = world.rows('SELECT "values" FROM waveforms ORDER BY time')
+    assert [values for (values,) in stored] == [chunk.values[0].tolist() for chunk in told]
+    assert world.rows("SELECT encode(state, 'hex') FROM feature_state") == memory, "it was late"
+    assert world.count("current_samples WHERE metric = 'rr_interval' AND patient_id = 'patient-18'") == beats
+    replayed = [record for record in world.topic(WAVEFORMS) if "vigil-replay" in dict(record.headers)]
+    assert len(replayed) == 2
+    assert not any(NAME in value for record in replayed for value in (record.value, *dict(record.headers).values()))

@@ -85,6 +85,7 @@ class FakeStore:
     records: list[tuple[int, int, bytes | None]] = field(default_factory=list)
     quarantine: list[tuple[int, int, str]] = field(default_factory=list)
     duplicates: int = 0
+    redelivered: int = 0
     refused: float | None = None
 
     async def watermarks(self, topics: Sequence[str]) -> dict[Partition, Watermark]:
@@ -120,6 +121,7 @@ class FakeStore:
             fresh += identity not in self.rows
             self.rows.setdefault(identity, float(row["value"]))
         self.duplicates += len(batch.rows) - fresh
+        self.redelivered += batch.duplicates.get(("ble", "redelivered"), 0)
         for position in range(len(batch.adapters)):
             source = batch.describe(position)
             self.records.append((source.epoch, source.offset, source.value))

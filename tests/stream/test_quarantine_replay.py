@@ -9,12 +9,14 @@ import pytest
 
 from ingest.record import MAX_SAMPLES, Record, decode, encode
 from ingest.topics import MAX_MESSAGE_BYTES
+from ingest.waveform_record import decode_chunk, encode_chunk
 from stream import quarantine_replay as module
 from stream.quarantine_feed import message
-from stream.quarantine_replay import OURS, REPLAY, Chance, chances
+from stream.quarantine_replay import OURS, Chance, chances
 from stream.validate import reasons
 from tests.stream.making import HEADER, T0, samples
-from timeseries.model import SourceRecord
+from tests.stream.waveforms import chunks
+from timeseries.model import REPLAY, SourceRecord
 from timeseries.quarantine_model import Held, Place
 from timeseries.quarantine_outbox import Unpublished
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
@@ -148,6 +150,13 @@ def test_a_traceparent_that_is_none_does_not_travel() -> None:
     assert "traceparent" not in dict(one.record.headers)
 
 
+def test_of_a_header_told_twice_only_the_one_that_was_judged_travels() -> None:
+    record = encode(HEADER, full())
+    one = chance(held(record, -1, headers=[("vigil-device", NAME.encode()), *record.headers]))
+    assert one.record is not None
+    assert NAME.encode() not in [raw for _, raw in one.record.headers]
+
+
 def test_every_header_that_we_write_travels() -> None:
     assert {name for name, _ in encode(replace(HEADER, traceparent="00"), full()).headers} == OURS
 
@@ -228,6 +237,58 @@ def test_many_are_judged_as_each_by_itself() -> None:
     assert chances([]) == []
 
 
-def test_a_waveforms_record_stays_whatever_it_holds() -> None:
-    one = chance(held(encode(HEADER, full()), -1, topic="vigil.waveforms"))
-    assert one == Chance(rejected=Counter(waveform=1))
+ECG = chunks("ecg", 250.0, np.sin(np.arange(500.0)).reshape(1, -1))[0]
+
+
+def wave(*indices: int, **changes: object) -> Held:
+    return held(encode_chunk(HEADER, ECG), *indices, **{"topic": "vigil.waveforms", **changes})
+
+
+def test_a_chunk_that_passes_today_is_sent_to_the_waveforms_again() -> None:
+    one = chance(wave(-1))
+    assert (one.topic, one.indices, one.accepted, one.chunks, one.rejected) == ("vigil.waveforms", (-1,), 0, 1, {})
+    assert one.record is not None
+    header, chunk = decode_chunk(one.record.key, one.record.value, one.record.headers)
+    assert header == HEADER
+    for name in ECG.__slots__:
+        np.testing.assert_array_equal(getattr(chunk, name), getattr(ECG, name), name)
+    assert dict(one.record.headers)[REPLAY] == b"vigil.waveforms/3/1/17"
+
+
+def test_a_chunk_that_does_not_pass_stays() -> None:
+    late = encode_chunk(HEADER, replace(ECG, received_us=ECG.start_us - 10**9))
+    assert chance(held(late, -1, topic="vigil.waveforms")) == Chance(rejected=Counter(future=1))
+    assert chance(wave(-1, value=b"rubbish")) == Chance(rejected=Counter(undecodable=1))
+    assert chance(wave(-1, key=NAME.encode())) == Chance(rejected=Counter(headers=1))
+    assert chance(held(encode(HEADER, full()), -1, topic="vigil.waveforms")) == Chance(
+        rejected=Counter(schema_version=1)
+    ), "samples on the wrong topic"
+
+
+def test_what_was_derived_from_a_stored_chunk_stays() -> None:
+    assert chance(wave(0, 3)) == Chance(rejected=Counter(derived=2))
+
+
+def test_of_a_chunk_only_what_it_is_made_of_travels() -> None:
+    import pyarrow as pa
+
+    from vitals.waveform import chunk_to_arrow
+
+    batch = chunk_to_arrow(ECG).replace_schema_metadata({"patient": NAME})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    headers = [("patient-name", NAME.encode()), ("traceparent", NAME.encode()), *encode_chunk(HEADER, ECG).headers]
+    one = chance(wave(-1, value=sink.getvalue().to_pybytes(), headers=headers))
+    assert one.record is not None
+    assert NAME.encode() not in one.record.value
+    assert not [raw for _, raw in one.record.headers if NAME.encode() in raw]
+
+
+def test_samples_and_waveforms_of_one_page_are_judged_each_by_its_own_rules() -> None:
+    record = encode(HEADER, full().take(np.array([0, 2])))
+    page = [wave(-1), held(record, -1), wave(0), held(record, -1, value=b"x"), wave(-1)]
+    assert [(one.accepted, one.chunks, one.topic) for one in chances(page)] == [
+        (0, 1, "vigil.waveforms"), (2, 0, "vigil.samples.backfill"), (0, 0, "vigil.samples.backfill"),
+        (0, 0, "vigil.samples.backfill"), (0, 1, "vigil.waveforms"),
+    ]  # fmt: skip

@@ -9,11 +9,12 @@ import pytest
 
 from stream import recorder as module
 from stream.assemble import RawRecord
+from stream.attempts import GIVEN_UP_MOST, TRIES
 from stream.recorder import Backoff, Keys, Partition, Recorder, Store
 from tests.stream.fakes import PARTITION, TOPIC, FakeLog, FakeStore, raw
 from tests.timeseries.making import query
 from timeseries.migrate import migrate
-from timeseries.model import StoreUnavailable, Watermark, WriteBatch, WriteOutcome
+from timeseries.model import StoreRefused, StoreStrained, StoreUnavailable, Watermark, WriteBatch, WriteOutcome
 from timeseries.store import SampleStore
 
 T = TypeVar("T")
@@ -38,7 +39,10 @@ class Backend(Protocol):
         """Epoch and next offset."""
 
     def duplicates(self) -> int:
-        """Samples that were there already."""
+        """Samples that were told again."""
+
+    def redelivered(self) -> int:
+        """Samples that the log gave again."""
 
 
 class InMemory:
@@ -61,6 +65,9 @@ class InMemory:
 
     def duplicates(self) -> int:
         return self.fake.duplicates
+
+    def redelivered(self) -> int:
+        return self.fake.redelivered
 
 
 class InPostgres:
@@ -85,7 +92,13 @@ class InPostgres:
         return epoch, next_offset
 
     def duplicates(self) -> int:
-        ((samples,),) = query(self.url, "SELECT coalesce(sum(samples), 0)::int FROM duplicates")
+        return self._samples_again("reason = 'resent'")
+
+    def redelivered(self) -> int:
+        return self._samples_again("(adapter, reason) = ('ble', 'redelivered')")
+
+    def _samples_again(self, which: str) -> int:
+        ((samples,),) = query(self.url, f"SELECT coalesce(sum(samples), 0)::int FROM duplicates WHERE {which}")
         return int(samples)
 
 
@@ -108,6 +121,8 @@ class Troubled:
         self.before: list[BaseException] = []
         self.after: list[BaseException] = []
         self.writes: list[int] = []
+        self.tried: list[int] = []
+        self.fault: Callable[[WriteBatch], BaseException | None] = lambda batch: None
 
     @property
     def keys(self) -> Keys:
@@ -123,6 +138,9 @@ class Troubled:
         await self._through(lambda: self.inner.resolve_keys(patients, origins))
 
     async def write(self, batch: WriteBatch) -> WriteOutcome:
+        self.tried.append(len(batch.adapters))
+        if error := self.fault(batch):
+            raise error
         outcome = await self._through(lambda: self.inner.write(batch))
         self.writes.append(len(batch.adapters))
         if self.after:
@@ -142,7 +160,13 @@ class Worker:
         self.store = Troubled(backend.store)
         self.log = log
         self.now = NOW
-        self.recorder = Recorder(self.store, log, backoff=Backoff(0.001, 0.002), clock=lambda: self.now)
+        self.signs = 0
+        self.recorder = Recorder(
+            self.store, log, backoff=Backoff(0.001, 0.002), clock=lambda: self.now, sign_of_life=self.lives
+        )
+
+    def lives(self) -> None:
+        self.signs += 1
 
     async def start(self) -> "Worker":
         self.log.position = (await self.recorder.assigned([PARTITION]))[PARTITION]
@@ -230,6 +254,93 @@ async def test_refused_and_unavailable_together(backend: Backend) -> None:
     assert backend.quarantine() == [(2, -1, "write_refused")]
 
 
+def _breaks_off_at(doomed: Callable[[WriteBatch], bool]) -> Callable[[WriteBatch], BaseException | None]:
+    return lambda batch: StoreStrained("57014") if doomed(batch) else None
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - what is looked at is no task of ours
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("poison", [[0], [12], [3, 4, 9]])
+async def test_what_the_database_breaks_off_at_again_and_again_is_found_and_quarantined_alone(
+    backend: Backend, poison: list[int]
+) -> None:
+    log = FakeLog([raw(offset, base=66.0 if offset in poison else 60.0) for offset in range(13)])
+    worker = await Worker(backend, log).start()
+    worker.store.fault = _breaks_off_at(lambda batch: 66 in batch.rows["value"])
+    await worker.run()
+    assert backend.values() == expected([offset for offset in range(13) if offset not in poison])
+    assert backend.quarantine() == [(offset, -1, "write_refused") for offset in poison]
+    assert backend.mark() == (0, 13)
+    assert worker.store.tried[:TRIES] == [13] * TRIES, "as a whole first"
+    assert len(worker.store.tried) <= TRIES + len(poison) * (TRIES + 1 + 4) + 13, "and then not for long"
+
+
+async def test_what_breaks_off_and_then_passes_is_stored_whole(backend: Backend) -> None:
+    worker = await Worker(backend, log_of(5)).start()
+    worker.store.before = [StoreStrained("deadlock")] * (TRIES - 1)
+    await worker.run()
+    assert (backend.values(), worker.store.writes, backend.quarantine()) == (expected(range(5)), [5], [])
+
+
+async def test_a_database_that_was_away_in_between_clears_the_batch(backend: Backend) -> None:
+    worker = await Worker(backend, log_of(5)).start()
+    await worker.recorder.take(worker.log.deliver(1))  # the keys are known now: what follows are writes
+    strained: list[BaseException] = [StoreStrained("slow")] * (TRIES - 1)
+    worker.store.before = [*strained, StoreUnavailable("restarted"), *strained, StoreUnavailable("full"), *strained]
+    await worker.run()
+    assert (worker.store.writes, backend.quarantine()) == ([1, 4], [])
+
+
+async def test_a_database_that_breaks_off_at_everything_quarantines_nothing(backend: Backend) -> None:
+    worker = await Worker(backend, log_of(4)).start()
+    tried = worker.store.tried
+    worker.store.fault = _breaks_off_at(lambda batch: len(tried) < 60 or not len(batch.rows))
+    await worker.run()
+    assert len(tried) >= 60
+    assert (backend.values(), backend.quarantine(), backend.mark()) == (expected(range(4)), [], (0, 4))
+
+
+async def test_many_given_up_in_a_row_are_the_database_s_fault(backend: Backend) -> None:
+    """An index that is broken, say: every sample meets it, and the quarantine's tables are well."""
+    count = GIVEN_UP_MOST + 5
+    worker = await Worker(backend, log_of(count)).start()
+    worker.store.fault = _breaks_off_at(lambda batch: len(batch.rows) > 0)
+    taking = asyncio.ensure_future(worker.run())
+    await _until(lambda: len(backend.quarantine()) == GIVEN_UP_MOST)
+    tried = len(worker.store.tried)
+    await _until(lambda: len(worker.store.tried) > tried + 5 * TRIES)
+    assert [offset for offset, _, _ in backend.quarantine()] == list(range(GIVEN_UP_MOST)), "then it waits"
+    worker.store.fault = lambda batch: None
+    await taking
+    assert backend.values() == expected(range(5))
+    assert (backend.mark(), len(backend.quarantine())) == ((0, count), GIVEN_UP_MOST)
+
+
+async def test_a_lost_answer_to_a_quarantining_commit_is_no_error(backend: Backend) -> None:
+    log = FakeLog([raw(0, base=66.0), raw(1)])
+    backend.refuse(66)
+    worker = await Worker(backend, log).start()
+    worker.store.after = [StoreUnavailable("the connection broke after COMMIT")]
+    await worker.run()
+    await worker.run()
+    assert (backend.values(), backend.quarantine()) == (expected([1]), [(0, -1, "write_refused")])
+    assert backend.mark() == (0, 2)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, StoreStrained, StoreRefused])
+async def test_every_answer_of_the_database_is_a_sign_of_life(backend: Backend, error: type[Exception]) -> None:
+    """Else a long wait, or a long search for one bad record, would be taken for a process that is stuck."""
+    worker = await Worker(backend, log_of(8)).start()
+    worker.store.fault = lambda batch: error("no") if len(worker.store.tried) < 4 else None
+    await worker.run()
+    assert worker.signs == len(worker.store.tried) > 3
+    assert backend.values() == expected(range(8))
+
+
 async def test_a_worker_that_is_fenced_goes_where_the_database_says(backend: Backend) -> None:
     records = [raw(offset) for offset in range(10)]
     zombie, heir = Worker(backend, FakeLog(records)), Worker(backend, FakeLog(records))
@@ -285,6 +396,54 @@ async def test_everything_delivered_again_is_stored_once(backend: Backend) -> No
     await worker.run()
     assert backend.values() == expected(range(6))
     assert (backend.duplicates(), backend.mark(), worker.log.looks) == (0, (0, 6), 1)
+
+
+async def test_what_was_delivered_again_is_told_with_the_next_record_of_its_partition(backend: Backend) -> None:
+    worker = await Worker(backend, log_of(6)).start()
+    worker.log.records[1] = raw(1, b"rubbish")
+    await worker.run()
+    worker.log.position = 2
+    await worker.run()
+    await worker.recorder.take([worker.log.records[1]])
+    assert backend.redelivered() == 0, "it has no transaction of its own"
+    worker.log.records.append(raw(6))
+    await worker.run()
+    assert backend.redelivered() == 2 * 4 + 1, "two samples a record, and one for the record that tells none"
+    worker.log.records.append(raw(7))
+    await worker.run()
+    assert (backend.redelivered(), backend.duplicates()) == (9, 0), "told once"
+
+
+@pytest.mark.parametrize("mishap", ["refused", "away", "answer lost"])
+async def test_what_was_delivered_again_is_told_once_whatever_becomes_of_the_batch(
+    backend: Backend, mishap: str
+) -> None:
+    worker = await Worker(backend, log_of(4)).start()
+    await worker.run()
+    worker.log.position = 0
+    worker.log.records += [raw(offset, base=66.0 if offset == 6 else 60.0) for offset in range(4, 9)]
+    if mishap == "refused":
+        backend.refuse(66)
+    elif mishap == "away":
+        worker.store.before = [StoreUnavailable("down")] * 3
+    else:
+        worker.store.after = [StoreUnavailable("the connection broke after COMMIT")]
+    await worker.run()
+    assert backend.redelivered() == 2 * 4
+    assert backend.mark() == (0, 9)
+
+
+async def test_the_records_of_a_log_that_began_anew_are_no_redelivery(backend: Backend) -> None:
+    """Until the log is looked at they seem to be one; by then nothing was told."""
+    worker = await Worker(backend, log_of(5)).start()
+    await worker.run()
+    worker.log.position = 0
+    await worker.run()
+    worker.log.records = [raw(offset, patient="p2") for offset in range(7)]
+    worker.log.position = 0
+    await worker.run()
+    assert backend.values() == expected(range(12))
+    assert (backend.mark(), backend.redelivered(), backend.duplicates()) == ((1, 7), 0, 0)
 
 
 async def test_a_new_worker_goes_on_where_the_last_one_was_killed(backend: Backend) -> None:

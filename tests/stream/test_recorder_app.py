@@ -154,7 +154,7 @@ def found(url: str) -> Ledger:
     return Ledger(
         samples,
         Counter(dict(query(url, "SELECT reason, count(*)::int FROM quarantine GROUP BY 1"))),
-        int(query(url, "SELECT coalesce(sum(samples), 0)::int FROM duplicates")[0][0]),
+        int(query(url, "SELECT coalesce(sum(samples), 0)::int FROM duplicates WHERE reason <> 'redelivered'")[0][0]),
     )
 
 

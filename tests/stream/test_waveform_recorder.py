@@ -112,6 +112,8 @@ async def test_what_is_delivered_again_is_not_taken_again(store: WaveformStore, 
     await (await recorder(store)).take(RECORDS[20:40])
     assert everything(database) == stored
     assert query(database, "SELECT count(*) FROM duplicates") == [(0,)]
+    await one.take(RECORDS[40:41])
+    assert query(database, "SELECT adapter, reason, samples FROM duplicates") == [("ble", "redelivered", 40)]
 
 
 async def test_a_log_that_began_anew_stores_nothing_twice(store: WaveformStore, database: str) -> None:

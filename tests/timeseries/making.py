@@ -53,7 +53,7 @@ class Partition:
             rows=samples,
             record=record,
             index=index,
-            adapters=["ble"] * records,
+            adapters=[source.get("adapter", "ble")] * records,
             advances=[self.advance(records)],
             describe=describe,
             rejected=rejected,

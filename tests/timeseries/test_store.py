@@ -126,6 +126,32 @@ async def test_the_same_again_is_counted_not_stored(store: SampleStore, url: str
     assert query(url, "SELECT adapter, reason, samples FROM duplicates") == [("ble", "resent", 55)]
 
 
+def again(url: str) -> list[tuple[Any, ...]]:
+    return query(url, "SELECT adapter, reason, samples FROM duplicates ORDER BY 1, 2")
+
+
+async def test_the_same_export_read_twice_is_an_overlap_and_a_device_that_repeats_itself_is_not(
+    store: SampleStore, url: str, lane: Partition
+) -> None:
+    export = {"adapter": "apple-export", "records": 3}
+    assert (await put(store, lane, rows(15), **export)).inserted == 15
+    assert await put(store, lane, rows(15), **export) == WriteOutcome(inserted=0, duplicates=15)
+    assert again(url) == [("apple-export", "overlapping_export", 15)]
+    assert await put(store, lane, rows(18), **export) == WriteOutcome(inserted=3, duplicates=15), "a later export"
+    assert await put(store, lane, rows(4)) == WriteOutcome(inserted=0, duplicates=4), "a device, of what an export told"
+    assert await put(store, lane, rows(2, patient_key=2)) == WriteOutcome(inserted=2)
+    assert await put(store, lane, rows(2, patient_key=2), **export) == WriteOutcome(inserted=0, duplicates=2)
+    assert again(url) == [("apple-export", "overlapping_export", 32), ("ble", "resent", 4)]
+    assert len(stored(url)) == 20
+
+
+async def test_a_replay_of_what_an_export_told_is_no_export(store: SampleStore, url: str, lane: Partition) -> None:
+    replayed = {"adapter": "apple-export", "headers": [("vigil-replay", b"vigil.samples.backfill/0/0/1")]}
+    await put(store, lane, rows(5), **replayed)
+    await put(store, lane, rows(5), **replayed)
+    assert again(url) == [("apple-export", "resent", 5)]
+
+
 async def test_duplicates_that_never_became_rows_are_counted_too(store: SampleStore, url: str, lane: Partition) -> None:
     lane.duplicates = {("healthkit", "redelivered"): 7, ("ble", "resent"): 2}
     await put(store, lane, rows(3))

@@ -18,7 +18,7 @@ from ingest.record import Record, decode, encode
 from stream import assemble
 from stream.assemble import RawRecord
 from stream.quarantine_feed import feed
-from stream.quarantine_replay import NO_SAMPLES
+from stream.quarantine_replay import DERIVED
 from stream.recorder import Recorder
 from stream.validate import REASONS, reasons
 from tests.stream.fakes import FakeLog
@@ -194,7 +194,8 @@ def test_a_dry_run_needs_no_broker_and_changes_nothing(
     record([raw(0, [60, 150, 400, 160]), *foreign(1)])
     done = vigil("replay", "--all", "--dry-run", "--json", DATABASE_URL=database)
     assert json.loads(done.stdout) == {
-        "records": 4, "rows": 6, "passing": 2, "passing_records": 1, "samples_accepted": 2, "replayed": 0,
+        "records": 4, "rows": 6, "passing": 2, "passing_records": 1, "samples_accepted": 2,
+        "chunks_accepted": 0, "replayed": 0,
         "rejected": {"headers": 2, "out_of_range": 1, "undecodable": 1}, "cannot_be_replayed": 2, "returning": {},
         "conflicts_left_out": 0, "dry_run": True,
     }  # fmt: skip
@@ -351,7 +352,7 @@ def test_a_command_without_its_address_names_the_setting(command: tuple[str, ...
 
 
 def test_every_reason_has_words() -> None:
-    assert WORDS.keys() == {*Reason, NO_SAMPLES}
+    assert WORDS.keys() == {*Reason, DERIVED}
 
 
 class Telling:

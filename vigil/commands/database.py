@@ -30,7 +30,7 @@ def migrate(
 
 @app.command()
 def status() -> None:
-    """Show the mode (TimescaleDB or stock PostgreSQL), the migrations, and how far each topic is stored."""
+    """Show the mode (TimescaleDB or stock PostgreSQL), migrations, how far each topic is stored, what came twice."""
     from timeseries.migrate import status as read
     from timeseries.overview import overview
 
@@ -50,6 +50,11 @@ def status() -> None:
     console.print(table)
     for topic, partitions, stored, age_s in seen.watermarks:
         console.print(f"{topic}: {partitions} partitions, {stored:,} records stored, last {age_s:,.0f} s ago")
+    if seen.duplicates:
+        again = Table("told again by", "reason", "samples, 7 days", "ever", box=None)
+        for adapter, reason, recent, ever in seen.duplicates:
+            again.add_row(adapter, reason, f"{recent:,}", f"{ever:,}")
+        console.print(again)
 
 
 @app.command()

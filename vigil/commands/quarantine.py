@@ -119,7 +119,8 @@ def replay(
 ) -> None:
     """Send again what today's rules accept, on the backfill lane; what they reject stays. Safe to stop and to repeat.
 
-    Identity and version decide what becomes of a sample: replayed twice it is stored once. Conflicts are left out
+    Chunks of waveforms go on their own lane again. Identity and version decide what becomes of a sample: replayed
+    twice it is stored once. Conflicts are left out
     unless --reason conflict names them: another content stands for the same written time, so they come back.
     """
     from timeseries.quarantine_model import Selection

@@ -117,6 +117,13 @@ FROM unnest(%(adapters)s::text[], %(reasons)s::text[], %(samples)s::bigint[]) AS
 ORDER BY 2, 3
 ON CONFLICT (day, adapter, reason) DO UPDATE SET samples = d.samples + excluded.samples;
 
+-- name: count_reduced
+INSERT INTO reduced AS r (day, adapter, metric_key, samples)
+SELECT current_date, a.adapter, a.metric, a.samples
+FROM unnest(%(adapters)s::text[], %(metrics)s::smallint[], %(samples)s::bigint[]) AS a (adapter, metric, samples)
+ORDER BY 2, 3
+ON CONFLICT (day, adapter, metric_key) DO UPDATE SET samples = r.samples + excluded.samples;
+
 -- name: lock_patients
 -- The conflict path reads, decides and writes: one at a time for each patient, or a worker of the other lane could
 -- overwrite a version that it never saw. Locked in one order; given back with the transaction.
@@ -127,11 +134,13 @@ SELECT count(pg_advisory_xact_lock(0x76696769, patient_key)) FROM unnest(%(patie
 CREATE TEMPORARY TABLE IF NOT EXISTS staged (LIKE samples) ON COMMIT DELETE ROWS;
 
 -- name: stored_versions
--- What the staged identities hold today; {columns} are the samples' columns, in COPY order.
+-- What the staged identities hold today; {columns} are the samples' columns, in COPY order. The bounds say nothing new:
+-- they are constants, and only those let TimescaleDB leave out chunks and columnstore batches.
 SELECT {columns}
 FROM samples s
 JOIN (SELECT DISTINCT patient_key, metric_key, origin_key, time, duration_ms FROM staged) i
   USING (patient_key, metric_key, origin_key, time, duration_ms)
+WHERE s.patient_key = ANY (ARRAY[{patients}]) AND s.time BETWEEN '{first}+00' AND '{last}+00'
 
 -- name: stored_revisions
 -- The older versions that are kept of the staged identities.
@@ -141,10 +150,11 @@ JOIN (SELECT DISTINCT patient_key, metric_key, origin_key, time, duration_ms FRO
   USING (patient_key, metric_key, origin_key, time, duration_ms)
 
 -- name: replace_versions
--- The staged versions stand now.
-UPDATE samples s SET
-    written_at = n.written_at, received_at = n.received_at, value = n.value, quality = n.quality, flags = n.flags,
-    context = n.context, zone_offset_min = n.zone_offset_min
-FROM staged n
-WHERE (s.patient_key, s.metric_key, s.origin_key, s.time, s.duration_ms)
-    = (n.patient_key, n.metric_key, n.origin_key, n.time, n.duration_ms);
+-- The staged versions stand now. An UPDATE with a join decompresses the whole columnstore for one corrected row (native
+-- TimescaleDB 2.29: 25 s at 20 million rows); the upsert finds its batches through the identity (0.02 s).
+INSERT INTO samples SELECT * FROM staged
+ORDER BY patient_key, metric_key, origin_key, time, duration_ms
+ON CONFLICT (patient_key, metric_key, origin_key, time, duration_ms) DO UPDATE SET
+    written_at = excluded.written_at, received_at = excluded.received_at, value = excluded.value,
+    quality = excluded.quality, flags = excluded.flags, context = excluded.context,
+    zone_offset_min = excluded.zone_offset_min;
