@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from ingest.topics import MAX_MESSAGE_BYTES
 from vitals.batch import (
+    SCHEMA_MESSAGE,
     SCHEMA_VERSION,
     BatchHeader,
     SampleColumns,
     SchemaMismatch,
-    check_batch,
+    check_nulls,
+    check_schema,
     from_arrow,
+    may_have_nulls,
     sample_columns,
     to_arrow,
 )
@@ -111,25 +114,39 @@ def decode_many(records: Iterable[RawRecord]) -> Decoded:
     converting each record by itself.
     """
     headers: list[BatchHeader | None] = []
-    counts: list[int] = []
-    batches: list[pa.RecordBatch] = []
+    opened: list[list[pa.RecordBatch]] = []
     failures: dict[int, MalformedRecord] = {}
     for index, (key, value, given) in enumerate(records):
         try:
             header = decode_header(key, given)
-            opened = _open(value)
+            batches = _open(value)
         except MalformedRecord as error:
             failures[index] = error
-            header, opened = None, []
+            header, batches = None, []
         headers.append(header)
-        counts.append(sum(batch.num_rows for batch in opened))
-        batches += opened
-    return Decoded(headers, np.array(counts, np.int64), _join(batches), failures)
+        opened.append(batches)
+    _take_out_nulls(headers, opened, failures)
+    counts = np.array([sum(batch.num_rows for batch in batches) for batches in opened], np.int64)
+    return Decoded(headers, counts, _join([batch for batches in opened for batch in batches]), failures)
+
+
+def _take_out_nulls(
+    headers: list[BatchHeader | None], opened: list[list[pa.RecordBatch]], failures: dict[int, MalformedRecord]
+) -> None:
+    """Turn records with a null where none may be into failures: looked for in all together, then one by one."""
+    if not may_have_nulls([batch for batches in opened for batch in batches]):
+        return
+    for index, batches in enumerate(opened):
+        try:
+            _without_nulls(batches)
+        except MalformedRecord as error:
+            failures[index] = error
+            headers[index], opened[index] = None, []
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Headers | None) -> tuple[BatchHeader, SampleColumns]:
     """Return the batch of one Kafka record. Raises `MalformedRecord`."""
-    return decode_header(key, headers), _join(_open(value))
+    return decode_header(key, headers), _join(_without_nulls(_open(value)))
 
 
 def decode_header(key: bytes | None, headers: Headers | None) -> BatchHeader:
@@ -184,6 +201,8 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
         if any(magic in value for magic in FRAMES):
             refuse_compression(value)
         with pa.ipc.open_stream(value) as reader:
+            if not value.startswith(SCHEMA_MESSAGE):
+                check_schema(reader.schema)
             return _read(reader)
     except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:
         raise MalformedRecord(Reason.UNDECODABLE, "the value is no readable Arrow IPC stream") from error
@@ -235,10 +254,18 @@ def _read(reader: pa.RecordBatchStreamReader) -> list[pa.RecordBatch]:
         if samples > MAX_SAMPLES:
             raise MalformedRecord(Reason.OVERSIZED, f"a record holds at most {MAX_SAMPLES} samples")
         batch.validate(full=True)  # offsets and dictionary indices are untrusted bytes
-        check_batch(batch)
         batches.append(batch)
     if not samples:
         raise MalformedRecord(Reason.OVERSIZED, "a record holds at least one sample")
+    return batches
+
+
+def _without_nulls(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    try:
+        for batch in batches:
+            check_nulls(batch)
+    except SchemaMismatch as error:
+        raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
     return batches
 
 

@@ -111,7 +111,9 @@ def place(validated: Validated, patient_keys: Mapping[str, int], origin_keys: Ma
     decoded = validated.decoded
     record, index = _positions(decoded.counts)
     stored = validated.stored
-    columns, record, index = decoded.columns.take(stored), record[stored], index[stored]
+    columns = decoded.columns
+    if len(stored) < len(record):
+        columns, record, index = columns.take(stored), record[stored], index[stored]
     rows = np.empty(len(stored), ROW)
     rows["patient_key"] = _per_record(decoded.headers, lambda h: patient_keys[h.patient_id])[record]
     rows["origin_key"] = _per_record(decoded.headers, lambda h: origin_keys[h.device_id, h.source_app])[record]

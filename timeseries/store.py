@@ -355,19 +355,21 @@ async def _count_duplicates(connection: Connection, batch: WriteBatch, again: ND
         key = (batch.adapters[int(position)], _why_again(batch, int(position)).value)
         counts[key] = counts.get(key, 0) + int(times)
     if counts:
+        ordered = sorted(counts)  # two recorders lock these rows in one order
         values = {
-            "adapters": [adapter for adapter, _ in counts],
-            "reasons": [reason for _, reason in counts],
-            "samples": list(counts.values()),
+            "adapters": [adapter for adapter, _ in ordered],
+            "reasons": [reason for _, reason in ordered],
+            "samples": [counts[key] for key in ordered],
         }
         await connection.execute(_SQL["count_duplicates"], values)
 
 
 async def _count_reduced(connection: Connection, batch: WriteBatch) -> None:
     if batch.reduced:
+        ordered = sorted(batch.reduced)
         values = {
-            "adapters": [adapter for adapter, _ in batch.reduced],
-            "metrics": [metric for _, metric in batch.reduced],
-            "samples": list(batch.reduced.values()),
+            "adapters": [adapter for adapter, _ in ordered],
+            "metrics": [metric for _, metric in ordered],
+            "samples": [batch.reduced[key] for key in ordered],
         }
         await connection.execute(_SQL["count_reduced"], values)
