@@ -1,7 +1,11 @@
 """Edge: numbered migrations, run once each under an advisory lock, with checksums.
 
 A file `NNNN_name.sql` runs everywhere, `NNNN_name.timescale.sql` and `NNNN_name.stock.sql` where TimescaleDB is, or is
-not, in the database. What ran is never edited: a changed file is refused by its checksum.
+not, in the database. What ran is never edited: a changed file is refused by its checksum. Each runs in a transaction of
+its own together with its line in the ledger, so none is ever half applied.
+
+For a deployment without downtime a file says in its head `-- phase: pre` (the release before still works with it: run
+it first) or `-- phase: post` (only once every process is of this release), and `-- locks:` what it holds up, how long.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
+from itertools import takewhile
 from typing import Any, Final
 
 import psycopg
@@ -18,6 +23,7 @@ from vitals.catalogue import METRICS
 from vitals.errors import VigilError
 
 _FILE: Final = re.compile(r"(?P<number>\d{4})_(?P<name>\w+)(?:\.(?P<mode>timescale|stock))?\.sql")
+_NOTE: Final = re.compile(r"^-- (phase|locks): (.+)$", re.MULTILINE)
 _LOCK: Final = 0x7669_6769_6C  # "vigil"
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -44,9 +50,19 @@ class Migration:
     sql: str
 
     @property
+    def label(self) -> str:
+        """Number and name."""
+        return f"{self.number:04d}_{self.name}"
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of the text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the head of the file says of `phase` and `locks`; the oldest files say nothing and are `pre`."""
+        return {"phase": "pre", "locks": "see the file"} | dict(_NOTE.findall(self.sql))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +92,20 @@ def detect_mode(connection: psycopg.Connection[Any]) -> str:
     return "stock" if available is None else "timescale"
 
 
-def migrate(url: str, *, dry_run: bool = False, prepare_threshold: int | None = 5) -> list[str]:
+def migrate(
+    url: str, *, dry_run: bool = False, before_deploy: bool = False, prepare_threshold: int | None = 5
+) -> list[str]:
     """Bring the schema up to date and return the names of what ran (or, in a dry run, would run).
 
-    Each migration commits by itself. Raises `MigrationChanged`, `WrongMode`, and psycopg's errors where SQL fails.
+    `before_deploy` stops before the first migration of phase `post`. Each migration commits by itself. Raises
+    `MigrationChanged`, `WrongMode`, and psycopg's errors where SQL fails.
     """
     with psycopg.connect(url, autocommit=True, prepare_threshold=prepare_threshold) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         try:
             mode, pending = _pending(connection)
+            if before_deploy:
+                pending = list(takewhile(lambda one: one.notes["phase"] == "pre", pending))
             if not dry_run:
                 _prepare(connection, mode)
                 for migration in pending:
@@ -92,7 +113,13 @@ def migrate(url: str, *, dry_run: bool = False, prepare_threshold: int | None = 
                 _mirror_catalogue(connection)
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
-    return [_label(migration) for migration in pending]
+    return [migration.label for migration in pending]
+
+
+def plan(url: str) -> list[Migration]:
+    """Return what `migrate` would run, with its notes; changes nothing."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return _pending(connection)[1]
 
 
 def status(url: str) -> Status:
@@ -100,12 +127,8 @@ def status(url: str) -> Status:
     with psycopg.connect(url, autocommit=True) as connection:
         mode, pending = _pending(connection)
         todo = {migration.number for migration in pending}
-        applied = [_label(one) for one in migrations(mode) if one.number not in todo]
-        return Status(mode, applied, [_label(migration) for migration in pending])
-
-
-def _label(migration: Migration) -> str:
-    return f"{migration.number:04d}_{migration.name}"
+        applied = [one.label for one in migrations(mode) if one.number not in todo]
+        return Status(mode, applied, [migration.label for migration in pending])
 
 
 def _prepare(connection: psycopg.Connection[Any], mode: str) -> None:
@@ -130,9 +153,7 @@ def _pending(connection: psycopg.Connection[Any]) -> tuple[str, list[Migration]]
     every = migrations(mode)
     for migration in every:
         if migration.number in ran and ran[migration.number][0] != migration.checksum:
-            raise MigrationChanged(
-                f"{_label(migration)} was changed after it ran: restore it, and write a new migration"
-            )
+            raise MigrationChanged(f"{migration.label} was changed after it ran: restore it, and write a new migration")
     return mode, [migration for migration in every if migration.number not in ran]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.timeseries.making import query
 from timeseries import migrate as module
-from timeseries.migrate import MigrationChanged, WrongMode, migrate, migrations, status
+from timeseries.migrate import MigrationChanged, WrongMode, migrate, migrations, plan, status
 from vitals.catalogue import METRICS
 
 
@@ -128,19 +128,23 @@ def test_timescaledb_from_nothing_and_again(wasm: str) -> None:
         "SELECT hypertable_name, num_dimensions, compression_enabled FROM timescaledb_information.hypertables "
         "WHERE hypertable_schema = current_schema()",
     )
-    assert sorted(hypertables) == [("samples", 1, True), ("waveforms", 1, True)]
+    assert set(hypertables) >= {
+        (name, 1, True)
+        for name in ("samples", "vitals_1m_history", "vitals_15m_history", "vitals_1h_history", "waveforms")
+    }
     interval = query(
         wasm,
         "SELECT column_name, time_interval::text FROM timescaledb_information.dimensions "
-        "WHERE hypertable_schema = current_schema() ORDER BY hypertable_name",
+        "WHERE hypertable_schema = current_schema() AND hypertable_name IN ('samples', 'waveforms') "
+        "ORDER BY hypertable_name",
     )
     assert interval == [("time", "7 days"), ("time", "1 day")]
     continuous = query(
         wasm,
         "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates "
-        "WHERE view_schema = current_schema()",
+        "WHERE view_schema = current_schema() ORDER BY 1",
     )
-    assert continuous == [("vitals_1m", False)]
+    assert continuous == [("vitals_15m", False), ("vitals_1h", False), ("vitals_1m", False)]
 
 
 @pytest.mark.timescale
@@ -148,15 +152,19 @@ def test_timescaledb_has_its_policies(wasm: str) -> None:
     migrate(wasm, prepare_threshold=None)
     jobs = query(
         wasm,
-        "SELECT proc_name, config->>'compress_after', config->>'end_offset' FROM timescaledb_information.jobs j "
-        "LEFT JOIN timescaledb_information.continuous_aggregates c ON j.hypertable_name = "
-        "c.materialization_hypertable_name WHERE (j.hypertable_schema = current_schema() "
-        "OR c.view_schema = current_schema()) AND j.hypertable_name <> 'waveforms' ORDER BY 1",
+        "SELECT hypertable_name, proc_name, config->>'compress_after', config->>'start_offset', config->>'end_offset' "
+        "FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema()",
     )
-    assert jobs == [
-        ("policy_compression", "7 days", None),
-        ("policy_refresh_continuous_aggregate", None, "00:01:00"),
-    ]
+    refresh = "policy_refresh_continuous_aggregate"
+    assert set(jobs) >= {
+        ("samples", "policy_compression", "7 days", None, None),
+        ("vitals_1m", refresh, None, "7 days", "00:01:00"),
+        ("vitals_15m", refresh, None, "7 days", "00:15:00"),
+        ("vitals_1h", refresh, None, "7 days", "01:00:00"),
+        ("vitals_1m_history", "policy_compression", "7 days", None, None),
+        ("vitals_15m_history", "policy_compression", "7 days", None, None),
+        ("vitals_1h_history", "policy_compression", "7 days", None, None),
+    }
     columnstore = query(
         wasm,
         "SELECT segmentby, orderby FROM timescaledb_information.hypertable_columnstore_settings "
@@ -189,3 +197,29 @@ def test_the_columnstore_keeps_the_identity_unique(wasm: str) -> None:
     assert query(wasm, "SELECT count(*) FROM samples") == [(2,)]
     query(wasm, "UPDATE samples SET value = 61 WHERE origin_key = 1")
     assert query(wasm, "SELECT value FROM samples ORDER BY origin_key") == [(61,), (60,)]
+
+
+def test_every_migration_says_when_it_may_run_and_what_it_locks() -> None:
+    for mode in ("stock", "timescale"):
+        for one in migrations(mode):
+            if one.number > 11:
+                assert "\n-- phase: " in one.sql, one.label
+                assert "\n-- locks: " in one.sql, one.label
+            assert one.notes["phase"] in {"pre", "post"}
+
+
+def test_before_a_deployment_only_what_the_old_release_bears(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sql" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "0001_add.sql").write_text("CREATE TABLE metrics (a int);")
+    (folder / "0002_add.sql").write_text("-- phase: pre\n-- locks: nothing\nCREATE TABLE b (a int);")
+    (folder / "0003_take.sql").write_text("-- phase: post\n-- locks: b\nDROP TABLE b;")
+    (folder / "0004_add.sql").write_text("-- phase: pre\nCREATE TABLE c (a int);")
+    monkeypatch.setattr("timeseries.migrate.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("timeseries.migrate._mirror_catalogue", lambda _: None)
+    assert [one.notes["locks"] for one in plan(database)] == ["see the file", "nothing", "b", "see the file"]
+    assert migrate(database, before_deploy=True) == ["0001_add", "0002_add"]
+    assert migrate(database, before_deploy=True) == []
+    assert migrate(database) == ["0003_take", "0004_add"]

@@ -15,15 +15,25 @@ app = typer.Typer(no_args_is_help=True, help="The database: schema, health, roll
 
 @app.command()
 def migrate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run, and what it locks.")] = False,
+    before_deploy: Annotated[
+        bool, typer.Option("--before-deploy", help="Only what the release before still works with.")
+    ] = False,
 ) -> None:
     """Bring the schema of DATABASE_URL up to date. Safe to run at every start and from several places at once."""
     from timeseries.migrate import migrate as run
+    from timeseries.migrate import plan
 
-    done = run(settings().database(), dry_run=dry_run)
-    word = "would run" if dry_run else "ran"
+    url = settings().database()
+    if dry_run:
+        table = Table("would run", "phase", "locks", box=None)
+        for one in plan(url):
+            table.add_row(one.label, one.notes["phase"], one.notes["locks"])
+        Console().print(table if table.rows else "nothing to do: the schema is up to date")
+        return
+    done = run(url, before_deploy=before_deploy)
     for name in done:
-        typer.echo(f"{word} {name}")
+        typer.echo(f"ran {name}")
     if not done:
         typer.echo("nothing to do: the schema is up to date")
 
@@ -61,13 +71,13 @@ def status() -> None:
 def rollup(
     every: Annotated[float | None, typer.Option(help="Keep going, once in so many seconds.")] = None,
 ) -> None:
-    """Bring the one-minute rollup up to date where samples changed."""
+    """Bring the rollups (1 minute, 15 minutes, 1 hour) up to date where samples changed."""
     import time
 
     from timeseries.rollup import refresh
 
     while True:
-        typer.echo(f"refreshed {refresh(settings().database())} ranges")
+        typer.echo(f"refreshed {refresh(settings().database()):,} dirty ranges")
         if every is None:
             return
         time.sleep(every)
