@@ -78,6 +78,8 @@ WORKOUTS: Final = MappingProxyType(
     }
 )  # fmt: skip
 SEVERITIES: Final = MappingProxyType({0: "unspecified", 1: "not_present", 2: "mild", 3: "moderate", 4: "severe"})
+# What a watch tells of itself, and not what Vigil found: below or above its wearer's threshold, an irregular rhythm.
+HEART_RATE_EVENTS: Final = MappingProxyType({1: "low", 2: "high", 3: "irregular_rhythm"})
 MEDICATION: Final = MappingProxyType({0: "unspecified", 1: "taken", 2: "skipped", 3: "snoozed"})
 
 METRICS: Final[tuple[Metric, ...]] = (
@@ -122,6 +124,21 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(39, "exercise_time", "55411-3", "min", _V, _ACT, 0, 2_880, None, None, 2 * _DAY_S),
     Metric(40, "stand_time", None, "min", _V, _ACT, 0, 2_880, None, None, 2 * _DAY_S),
     Metric(41, "enmo", None, "m[g]", _I, _ACT, 0, 32_000, None, 5, 60),
+    Metric(42, "perfusion_index", "61006-3", "%", _I, _VITAL, 0, 100, None, 5, _HOUR_S),
+    Metric(43, "lean_body_mass", "91557-9", "kg", _I, _VITAL, 0.1, 500),
+    Metric(44, "body_height", "8302-2", "cm", _I, _VITAL, 20, 280),
+    Metric(45, "speed", None, "m/s", _I, _ACT, 0, 60, None, None, _DAY_S),
+    Metric(46, "clock_offset", None, "s", _I, _TECH, -1e10, 1e10),
+    Metric(47, "vo2_max", None, "mL/min/kg", _I, _VITAL, 5, 110, None, None, 2 * _DAY_S),
+    Metric(48, "resting_energy", None, "kcal", _V, _ACT, 0, 30_000, None, None, 2 * _DAY_S),
+    Metric(49, "flights_climbed", None, "{flights}", _V, _ACT, 0, 2_000, None, None, 2 * _DAY_S),
+    Metric(50, "falls", None, "{falls}", _V, _REP, 0, 1_000, None, None, 2 * _DAY_S),
+    Metric(51, "mindful_session", None, "1", _C, _REP, 0, 1, None, None, _DAY_S, PRESENCE),
+    Metric(52, "walking_heart_rate", None, "/min", _I, _VITAL, 20, 250, None, None, 2 * _DAY_S),
+    Metric(53, "heart_rate_recovery", None, "/min", _I, _VITAL, 0, 150, None, None, _DAY_S),
+    Metric(54, "heart_rate_event", None, "1", _C, _VITAL, 0, 3, None, None, _DAY_S, HEART_RATE_EVENTS),
+    Metric(55, "carbohydrates", None, "g", _I, _REP, 0, 2_000, None, None, _DAY_S),
+    Metric(56, "insulin", None, "[iU]", _I, _REP, 0, 500, None, None, _DAY_S),
 )  # fmt: skip
 
 BY_CODE: Final[Mapping[str, Metric]] = MappingProxyType({m.code: m for m in METRICS})
