@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.timeseries.making import T0, Partition, query, rows
-from timeseries.lifecycle import apply, due
+from timeseries.lifecycle import due, run
 from timeseries.migrate import migrate
 from timeseries.model import Fenced, StoreRefused, WriteOutcome
 from timeseries.waveform_model import ChunkRow, SignalKey, WaveformBatch
@@ -115,17 +115,27 @@ async def test_the_view_speaks_words(store: WaveformStore, database: str, lane: 
 async def test_stock_retention_takes_what_is_due(store: WaveformStore, database: str, lane: Partition) -> None:
     await store.write(batch(lane, [chunk(), chunk(86_400 * 3)]))
     query(database, "UPDATE waveforms SET time = now() WHERE time > (SELECT min(time) FROM waveforms)")
-    assert query(database, "SELECT drop_after::text FROM retention_policies WHERE retention_class = 'waveform'") == [
-        ("90 days",)
-    ]
-    assert {one.retention_class: one.rows for one in due(database)}["waveform"] == 1
-    apply(database)
+    assert {one.retention_class: (one.after, one.rows) for one in due(database)}["waveform"] == ("90 days", 1)
+    assert run(database, None).dropped == {("waveform", "raw"): 1}
     assert query(database, "SELECT count(*) FROM waveforms") == [(1,)]
-    query(database, "UPDATE retention_policies SET drop_after = NULL WHERE retention_class = 'waveform'")
+    query(database, "UPDATE lifecycle_policies SET drop_after = NULL WHERE retention_class = 'waveform'")
     query(database, "UPDATE waveforms SET time = '2001-01-01'")
-    apply(database)
-    query(database, "CALL apply_waveform_retention()")
+    assert not run(database, None).dropped
     assert query(database, "SELECT count(*) FROM waveforms") == [(1,)], "no period: kept"
+
+
+async def test_stock_keeps_the_waveforms_of_whoever_is_on_hold(
+    store: WaveformStore, database: str, lane: Partition
+) -> None:
+    query(database, "INSERT INTO patients (patient_id) VALUES ('p1'), ('p2')")
+    query(database, "INSERT INTO legal_holds (patient_key, reason, placed_by) VALUES (1, 'case', 'u-1')")
+    await store.write(batch(lane, [chunk(), chunk(1), chunk(signal=(2, 1, 35, "main"))]))
+    (waveform,) = [one for one in due(database) if one.retention_class == "waveform"]
+    assert (waveform.rows, waveform.waits) == (1, ("2 rows are on hold",))
+    assert run(database, None).dropped == {("waveform", "raw"): 1}
+    assert query(database, "SELECT DISTINCT patient_key FROM waveforms") == [(1,)]
+    query(database, "UPDATE legal_holds SET lifted_at = now(), lifted_by = 'u-1', lift_reason = 'over'")
+    assert run(database, None).dropped == {("waveform", "raw"): 2}
 
 
 INSERT = (
@@ -143,10 +153,10 @@ def test_timescaledb_keeps_days_apart_compresses_and_drops_them(wasm: str) -> No
         "FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema() "
         "AND hypertable_name = 'waveforms' ORDER BY 1",
     )
-    assert policies == [("policy_compression", True, "2 days"), ("policy_retention", True, "90 days")]
+    assert policies == [("policy_compression", True, "2 days")], "a native retention policy would know no hold"
     for day in ("now() - INTERVAL '200 days'", "now() - INTERVAL '10 days'", "now()"):
         query(wasm, INSERT.replace("%s", day, 1), (1,))
-    _run(wasm, "policy_retention")
+    assert run(wasm, None, prepare_threshold=None).dropped == {("waveform", "raw"): 1}
     assert query(wasm, "SELECT count(*) FROM waveforms") == [(2,)]
     _run(wasm, "policy_compression")
     compressed = query(
@@ -161,8 +171,33 @@ def test_timescaledb_keeps_days_apart_compresses_and_drops_them(wasm: str) -> No
         query(wasm, INSERT, (again, 1))
     query(wasm, INSERT + " ON CONFLICT (patient_key, metric_key, origin_key, channel, time) DO NOTHING", (again, 1))
     query(wasm, INSERT, (again, 2))
-    query(wasm, "CALL apply_waveform_retention()")
-    assert query(wasm, "SELECT count(*) FROM waveforms") == [(3,)]
+
+
+@pytest.mark.timescale
+def test_timescaledb_lets_go_of_waveforms_but_not_from_under_a_hold(wasm: str) -> None:
+    migrate(wasm, prepare_threshold=None)
+    query(wasm, "INSERT INTO patients (patient_id) VALUES ('p1'), ('p2')")
+    for age in (200, 150, 100, 10):
+        for patient in (1, 2) if age != 100 else (2,):
+            query(wasm, INSERT.replace("%s", f"now() - INTERVAL '{age} days'", 1), (patient,))
+    _run(wasm, "policy_compression")
+    query(wasm, "INSERT INTO legal_holds (patient_key, reason, placed_by) VALUES (1, 'case', 'u-1')")
+    job = query(
+        wasm,
+        "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'lifecycle_job' "
+        "AND proc_schema = current_schema()",
+    )
+    query(wasm, "CALL run_job(%s)", job[0])
+    left = "SELECT patient_key, count(*) FROM waveforms GROUP BY 1 ORDER BY 1"
+    chunks = "SELECT count(*) FROM chunks WHERE of_table = 'waveforms'::regclass"
+    assert query(wasm, left) == [(1, 3), (2, 1)]
+    assert query(wasm, chunks) == [(3,)], "the chunk without a held row went whole"
+    query(wasm, "CALL run_job(%s)", job[0])
+    assert query(wasm, left) == [(1, 3), (2, 1)]
+    query(wasm, "UPDATE legal_holds SET lifted_at = now(), lifted_by = 'u-1', lift_reason = 'over'")
+    query(wasm, "CALL run_job(%s)", job[0])
+    assert query(wasm, left) == [(1, 1), (2, 1)]
+    assert query(wasm, chunks) == [(1,)]
 
 
 def _run(url: str, policy: str) -> None:

@@ -23,6 +23,7 @@ from stream.recorder import Recorder
 from stream.validate import REASONS, reasons
 from tests.stream.fakes import FakeLog
 from tests.timeseries.making import query
+from timeseries.lifecycle import run as lifecycle
 from timeseries.migrate import migrate
 from timeseries.quarantine_model import Place, Selection
 from timeseries.quarantine_outbox import QuarantineOutbox
@@ -436,7 +437,7 @@ def test_retention_takes_the_backlog_of_a_feed_that_nobody_runs(
 ) -> None:
     record([raw(0, [150]), raw(1, [160])])
     query(database, """UPDATE quarantine SET recorded_at = recorded_at - interval '100 days' WHERE "offset" = 0""")
-    query(database, "CALL apply_retention()")
+    lifecycle(database, None)
     assert query(database, """SELECT "offset" FROM quarantine_outbox""") == [(1,)]
 
 
