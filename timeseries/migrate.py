@@ -111,6 +111,7 @@ def migrate(
                 for migration in pending:
                     _apply(connection, migration, mode)
                 _mirror_catalogue(connection)
+                _grant(connection)
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
     return [migration.label for migration in pending]
@@ -164,6 +165,13 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration, mode: str)
             "INSERT INTO schema_migrations (number, name, mode, checksum) VALUES (%s, %s, %s, %s)",
             (migration.number, migration.name, mode, migration.checksum),
         )
+
+
+def _grant(connection: psycopg.Connection[Any]) -> None:
+    """Make the roles and grant what is missing. Only once all migrations ran: it speaks of all tables."""
+    if not _pending(connection)[1]:
+        with connection.transaction():
+            connection.execute(resources.files("timeseries").joinpath("sql", "roles.sql").read_text("utf-8"))
 
 
 def _mirror_catalogue(connection: psycopg.Connection[Any]) -> None:

@@ -14,6 +14,7 @@ import sys
 import uuid
 from pathlib import Path
 
+_LOGINS = ("RECORDER", "DISPATCH", "CONSOLE", "QUARANTINE")
 ENV = Path(__file__).resolve().parent.parent / ".env"
 
 
@@ -21,6 +22,7 @@ def values(token: str) -> dict[str, str]:
     """Return fresh secrets. All are URL-safe and free of what a shell or compose would interpret."""
     return {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(32),
+        **{f"VIGIL_LOGIN_{who}": secrets.token_urlsafe(32) for who in _LOGINS},
         "KAFKA_CLUSTER_ID": base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
         "VIGIL_HASH_KEY": secrets.token_hex(32),
         "VIGIL_CONSOLE_TOKEN_HASH": hashlib.sha256(token.encode()).hexdigest(),

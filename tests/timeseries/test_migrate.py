@@ -219,6 +219,7 @@ def test_before_a_deployment_only_what_the_old_release_bears(
     (folder / "0004_add.sql").write_text("-- phase: pre\nCREATE TABLE c (a int);")
     monkeypatch.setattr("timeseries.migrate.resources.files", lambda _: tmp_path)
     monkeypatch.setattr("timeseries.migrate._mirror_catalogue", lambda _: None)
+    monkeypatch.setattr("timeseries.migrate._grant", lambda _: None)
     assert [one.notes["locks"] for one in plan(database)] == ["see the file", "nothing", "b", "see the file"]
     assert migrate(database, before_deploy=True) == ["0001_add", "0002_add"]
     assert migrate(database, before_deploy=True) == []
