@@ -20,7 +20,7 @@ RUN /opt/vigil/bin/python -m compileall -q /app
 FROM python:3.11.15-slim-bookworm
 RUN python -m pip uninstall --yes --quiet pip setuptools wheel \
  && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vigil \
- && install -d -o vigil -g vigil -m 0700 /var/lib/vigil /run/vigil
+ && install -d -o vigil -g vigil -m 0700 /var/lib/vigil /var/lib/vigil-archive /run/vigil
 COPY --from=build /opt/vigil /opt/vigil
 COPY --from=build /app /app
 COPY LICENSE /app/LICENSE

@@ -48,6 +48,17 @@ class Settings(BaseSettings):
         None, min_length=16, description="hashes device and source names; keep it, or every device becomes a new one"
     )
 
+    login_recorder: SecretStr | None = Field(
+        None, min_length=16, description="password of the role vigil_recorder, for `vigil db logins`"
+    )
+    login_dispatch: SecretStr | None = Field(None, min_length=16, description="the same of vigil_dispatch")
+    login_console: SecretStr | None = Field(None, min_length=16, description="the same of vigil_console")
+    login_quarantine: SecretStr | None = Field(None, min_length=16, description="the same of vigil_quarantine")
+
+    archive_uri: str | None = Field(
+        None, description="where old samples are archived: a folder, or s3://bucket/prefix?endpoint_override=..."
+    )
+
     recorder_max_records: int = Field(500, ge=1, le=5_000, description="records in one transaction, at most")
     recorder_within_s: float = Field(0.1, gt=0, le=10, description="a transaction waits so long for more records")
     session_s: float = Field(6.0, ge=3, le=300, description="a dead worker's partitions move on after this")
@@ -87,6 +98,23 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise MissingSetting("DATABASE_URL", "postgresql://user:password@host:5432/vigil")
         return self.database_url.get_secret_value()
+
+    def logins(self) -> dict[str, str]:
+        """Return the password of each role that is to log in. Raises `MissingSetting` where there is none."""
+        given = {
+            "vigil_recorder": self.login_recorder, "vigil_dispatch": self.login_dispatch,
+            "vigil_console": self.login_console, "vigil_quarantine": self.login_quarantine,
+        }  # fmt: skip
+        found = {role: secret.get_secret_value() for role, secret in given.items() if secret is not None}
+        if not found:
+            raise MissingSetting("VIGIL_LOGIN_RECORDER", "$(openssl rand -hex 32)")
+        return found
+
+    def archive(self) -> str:
+        """Return the archive's URI. Raises `MissingSetting`."""
+        if self.archive_uri is None:
+            raise MissingSetting("VIGIL_ARCHIVE_URI", "/srv/vigil-archive (or s3://bucket/prefix)")
+        return self.archive_uri
 
     def broker(self) -> str:
         """Return the broker's addresses. Raises `MissingSetting`."""

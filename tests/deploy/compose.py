@@ -17,7 +17,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].partition(":")[0] == "vigil"}
 TOOLS = {name for name, service in SERVICES.items() if service.get("profiles")}
-ONE_SHOT = {"migrate", "topics"}
+ONE_SHOT = {"migrate", "logins", "topics"}
 
 # The forms of interpolation that the file uses: ${NAME}, ${NAME:-default}, ${NAME:?message}.
 _REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<how>[-?])(?P<rest>[^}]*))?\}")

@@ -37,10 +37,17 @@ from vigil.settings import Settings
 RUNNING = sorted(OURS.keys() - ONE_SHOT - TOOLS)
 # Least privilege: who gets the addresses of what.
 _RECORDERS = {"recorder", "recorder-backfill", "recorder-waveforms"}
-DATABASE = {"migrate", *_RECORDERS, "dispatch", "quarantine-feed", "rollup", "console", "cli"}
+ROLE = dict.fromkeys(_RECORDERS, "vigil_recorder") | {
+    "dispatch": "vigil_dispatch", "console": "vigil_console", "quarantine-feed": "vigil_quarantine",
+}  # fmt: skip
+OWNER = {"migrate", "logins", "rollup", "lifecycle", "cli"}
+DATABASE = {*ROLE, *OWNER}
 BROKER = {"topics", *_RECORDERS, "watch", "dispatch", "notifier", "quarantine-feed", "cli"}
 # Services that are a command of a group, not one at top level.
-OF_A_GROUP = {("db", "migrate"), ("topics", "create"), ("db", "rollup"), ("quarantine", "feed")}
+OF_A_GROUP = {
+    ("db", "migrate"), ("db", "logins"), ("topics", "create"), ("db", "rollup"), ("db", "lifecycle"),
+    ("quarantine", "feed"),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -101,10 +108,15 @@ def test_the_generated_secrets_make_valid_settings(
     assert (settings.hash_key is not None) == (name == "cli")
     if settings.database_url is not None:
         url = urlsplit(settings.database())
-        assert (url.hostname, url.port, url.password) == ("db", 5432, dotenv(made[0])["POSTGRES_PASSWORD"])
+        role = ROLE.get(name, "vigil")
+        password = "POSTGRES_PASSWORD" if name in OWNER else role.replace("vigil_", "VIGIL_LOGIN_").upper()
+        assert (url.hostname, url.port, url.username) == ("db", 5432, role)
+        assert url.password == dotenv(made[0])[password]
+    if name == "logins":
+        assert settings.logins().keys() == set(ROLE.values())
     if name == "console":
         check_binding(settings.console_host, settings.console_token_hash)
-    if name in RUNNING and name != "rollup":
+    if name in RUNNING and name not in {"rollup", "lifecycle"}:
         assert settings.metrics_port is not None
         assert f":{settings.metrics_port}/metrics" in str(SERVICES[name]["healthcheck"]) or name == "console"
 
@@ -148,7 +160,9 @@ def test_nothing_is_published_beyond_loopback() -> None:
 def test_only_who_must_leaves_the_backend() -> None:
     assert COMPOSE["networks"]["backend"] == {"internal": True}
     outside = {name: set(service["networks"]) - {"backend"} for name, service in SERVICES.items()}
-    assert {name: nets for name, nets in outside.items() if nets} == {"console": {"frontend"}, "notifier": {"egress"}}
+    assert {name: nets for name, nets in outside.items() if nets} == {
+        "console": {"frontend"}, "notifier": {"egress"}, "lifecycle": {"egress"},
+    }  # fmt: skip
 
 
 def test_every_image_has_a_version() -> None:
@@ -203,7 +217,7 @@ def test_a_service_waits_for_what_it_needs() -> None:
             wanted = "service_completed_successfully" if needed in ONE_SHOT else "service_healthy"
             assert how["condition"] == wanted, (name, needed)
     for name in OURS.keys() - ONE_SHOT:
-        needs = {"migrate"} & ({"migrate"} if name in DATABASE else set())
+        needs = {"logins"} if name in ROLE or name in TOOLS else {"migrate"} if name in OWNER else set()
         needs |= {"topics"} if name in BROKER else set()
         assert OURS[name]["depends_on"].keys() == needs, name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -71,13 +71,18 @@ def status() -> None:
 def rollup(
     every: Annotated[float | None, typer.Option(help="Keep going, once in so many seconds.")] = None,
 ) -> None:
-    """Bring the rollups (1 minute, 15 minutes, 1 hour) up to date where samples changed."""
+    """Bring the rollups (1 minute, 15 minutes, 1 hour), then days and trends, up to date where samples changed."""
     import time
 
+    from timeseries.days import refresh_days
+    from timeseries.evidence import take_evidence
     from timeseries.rollup import refresh
 
+    archive = _archive()
     while True:
-        typer.echo(f"refreshed {refresh(settings().database()):,} dirty ranges")
+        ranges, days = refresh(settings().database()), refresh_days(settings().database(), archive=archive)
+        typer.echo(f"refreshed {ranges:,} dirty ranges, made {days:,} days")
+        take_evidence(settings().database())
         if every is None:
             return
         time.sleep(every)
@@ -85,16 +90,60 @@ def rollup(
 
 @app.command()
 def lifecycle(
-    run: Annotated[bool, typer.Option("--run", help="Delete what is due; without it, only show.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Do what is due; without it, only show.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every policy, also where nothing is due.")] = False,
+    every: Annotated[float | None, typer.Option(help="With --run: keep going, once in so many seconds.")] = None,
 ) -> None:
-    """Show what the retention policies let go now; with --run, delete it."""
-    from timeseries import lifecycle as work
+    """Show what the policies ask for now, and why some of it waits; with --run, do it.
 
-    url = settings().database()
+    Archives samples, keeps their rollups, then drops what is archived and on no hold. One run at a time; safe to stop
+    and to repeat.
+    """
+    import time
+
+    if every is not None and not run:
+        raise typer.BadParameter("--every goes with --run")
+    went_well = _live(run=run, everything=everything)
+    while every is not None:
+        time.sleep(every)
+        _live(run=run, everything=everything)
+    if not went_well:
+        raise typer.Exit(1)
+
+
+def _live(*, run: bool, everything: bool) -> bool:
+    """Do one run, or only look; show what is due after it; tell whether nothing failed."""
+    from timeseries import lifecycle as work
+    from vigil import lifecycle_screen as screen
+
+    url, out, failed = settings().database(), screen.console(), False
+    due = work.due(url)
     if run:
-        work.apply(url)
-    table = Table("class", "tier", "kept for", "rows due", box=None)
-    for one in work.due(url):
-        kept = "ever" if one.drop_after is None else f"{one.drop_after.days} days"
-        table.add_row(one.retention_class, one.tier, kept, f"{one.rows:,}")
-    Console().print(table)
+        with screen.bar(sum(one.rows for one in due)) as done:
+            report = work.run(url, _archive(), done=done)
+        screen.show_report(out, report)
+        due, failed = work.due(url), bool(report.failed)
+    screen.show_due(out, due, everything=everything)
+    return not failed
+
+
+@app.command()
+def logins() -> None:
+    """Let the services log in, each as its own role, with the passwords VIGIL_LOGIN_RECORDER and so on.
+
+    A role whose password is not set stays as it is. Say it again to change a password.
+    """
+    from timeseries.logins import let_in
+
+    passwords = settings().logins()
+    let_in(settings().database(), passwords)
+    for role in sorted(passwords):
+        typer.echo(f"{role} may log in")
+
+
+def _archive() -> Any:
+    """Return the archive that the settings name, or None. Raises `ArchiveUnreachable`."""
+    from timeseries.lifecycle_archive import LifecycleArchive
+
+    uri = settings().archive_uri
+    return None if uri is None else LifecycleArchive.at(uri)
