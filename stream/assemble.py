@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ingest.record import Decoded, Headers, decode_many, hint
 from stream.reduce import DEFAULT_REDUCTION, ReductionPolicy, left_out
-from stream.validate import REASONS, flags, reasons
+from stream.validate import REASONS, flags, reasons, refused
 from timeseries.model import Rejected, SourceRecord
 from timeseries.rows import ROW, Rows, sort_order
 from vitals.batch import BatchHeader
 from vitals.catalogue import BY_NUMBER, LOW
+from vitals.gate import OPEN, Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,10 @@ class Validated:
         return counts
 
 
-def validate(records: Sequence[RawRecord], policy: ReductionPolicy = DEFAULT_REDUCTION) -> Validated:
+def validate(records: Sequence[RawRecord], policy: ReductionPolicy = DEFAULT_REDUCTION, gate: Gate = OPEN) -> Validated:
     """Decode, validate and reduce records. Raises nothing: what cannot be decoded stands in `decoded.failures`."""
     decoded = decode_many((record.key, record.value, record.headers) for record in records)
-    codes = reasons(decoded.columns)
+    codes = refused(gate, decoded.headers, decoded.counts, decoded.columns, reasons(decoded.columns))
     return Validated(decoded, codes, left_out(policy, decoded.counts, decoded.columns, codes == 0))
 
 

@@ -38,6 +38,7 @@ from timeseries.model import (
 )
 from timeseries.rows import ROW
 from vitals.clock import Clock, system_clock
+from vitals.gate import OPEN, Gate
 from vitals.quality import Reason
 
 log = structlog.get_logger(__name__)
@@ -94,6 +95,15 @@ class Log(Protocol):
         """Return the first offset from `offset` on that the log has a record at, None where it ends before."""
 
 
+GateSource = Callable[[], Awaitable[Gate]]
+"""Tells what the registry says now. May raise `StoreUnavailable`."""
+
+
+async def open_gate() -> Gate:
+    """Return the gate that lets everything in."""
+    return OPEN
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Waits between attempts: doubling from `first_s` up to `most_s`, with full jitter."""
@@ -124,6 +134,7 @@ class Recorder:
         log_: Log,
         *,
         reduction: ReductionPolicy = DEFAULT_REDUCTION,
+        gate: GateSource = open_gate,
         backoff: Backoff | None = None,
         clock: Clock = system_clock,
         sign_of_life: Callable[[], None] = lambda: None,
@@ -133,6 +144,7 @@ class Recorder:
         self._sign_of_life = sign_of_life
         self._log = log_
         self._reduction = reduction
+        self._gate = gate
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._progress: dict[Partition, PartitionProgress] = {}
@@ -290,7 +302,8 @@ class Recorder:
         return replace(prepared, batch=batch)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
-        validated = await asyncio.to_thread(validate, records, self._reduction)
+        gate = await self._patiently(self._gate)
+        validated = await asyncio.to_thread(validate, records, self._reduction, gate)
         await self._patiently(lambda: self._db.resolve_keys(validated.patients, validated.origins))
         placed = await asyncio.to_thread(place, validated, self._db.keys.patients, self._db.keys.origins)
         placed.rows["flags"] |= self._memory.flags(placed.rows)

@@ -14,7 +14,7 @@ from stream.assemble import RawRecord
 from stream.batcher import Batcher
 from stream.faust_app import build_app, raw_records
 from stream.log_access import FaustLog
-from stream.recorder import Partition, Prepared, Recorder, Store
+from stream.recorder import GateSource, Partition, Prepared, Recorder, Store, open_gate
 from stream.watchdog import Patience, Watchdog
 
 log = structlog.get_logger(__name__)
@@ -41,12 +41,17 @@ class RecorderPolicy:
 
 
 def recorder_app(
-    bootstrap_servers: str, store: Store, *, topic: str = SAMPLES, policy: RecorderPolicy | None = None
+    bootstrap_servers: str,
+    store: Store,
+    *,
+    topic: str = SAMPLES,
+    policy: RecorderPolicy | None = None,
+    gate: GateSource = open_gate,
 ) -> Any:
     """Return the Faust app that records `topic`."""
 
     def make(log_access: FaustLog, sign_of_life: Callable[[], None]) -> Recorder:
-        return Recorder(store, log_access, sign_of_life=sign_of_life)
+        return Recorder(store, log_access, gate=gate, sign_of_life=sign_of_life)
 
     return recording_app(bootstrap_servers, make, topic=topic, group=GROUPS[topic], policy=policy or RecorderPolicy())
 

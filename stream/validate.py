@@ -6,13 +6,15 @@ verdict. Only what a channel cannot mean is rejected; whatever is merely doubtfu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitals.batch import SampleColumns
+from vitals.batch import BatchHeader, SampleColumns
 from vitals.catalogue import HIGH, IS_CATEGORY, LOW, MAX_DURATION_MS, MEMBERS, NEEDS_DURATION, UNKNOWN_METRIC
+from vitals.gate import Gate
 from vitals.quality import TRUSTWORTHY, Context, Flag, Reason
 
 EARLIEST_US: Final = 946_684_800_000_000
@@ -32,8 +34,13 @@ REASONS: Final[tuple[Reason | None, ...]] = (
     Reason.TOO_OLD,
     Reason.FUTURE,
     Reason.DURATION,
+    Reason.UNKNOWN_DEVICE,
+    Reason.DEVICE_SUSPENDED,
+    Reason.DEVICE_RETIRED,
+    Reason.NOT_PERMITTED,
+    Reason.OTHER_WEARER,
 )
-"""What the codes of `reasons` stand for; 0 is accepted. A sample with several faults gets the first in this order."""
+"""What the codes of `reasons` and `refused` stand for; 0 is accepted. Of several faults the first counts."""
 
 
 def reasons(columns: SampleColumns) -> NDArray[np.uint8]:
@@ -53,6 +60,26 @@ def reasons(columns: SampleColumns) -> NDArray[np.uint8]:
     codes = np.zeros(len(columns), np.uint8)
     for code in range(len(faults), 0, -1):
         codes[faults[code - 1]] = code
+    return codes
+
+
+def refused(
+    gate: Gate,
+    headers: Sequence[BatchHeader | None],
+    counts: NDArray[np.int64],
+    columns: SampleColumns,
+    codes: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Return `codes` with those that the registry refuses; `counts` is how many samples each record has."""
+    if gate.is_open:
+        return codes
+    codes = codes.copy()
+    ends = np.cumsum(counts)
+    for header, first, end in zip(headers, (ends - counts).tolist(), ends.tolist(), strict=True):
+        if header is not None:
+            here = slice(first, end)
+            for reason, which in gate.judge(header, columns.start_us[here], columns.metric[here]):
+                codes[here][which & (codes[here] == 0)] = REASONS.index(reason)
     return codes
 
 

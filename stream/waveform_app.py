@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ingest.topics import WAVEFORMS
 from stream.log_access import FaustLog
+from stream.recorder import GateSource, open_gate
 from stream.recorder_app import RecorderPolicy, recording_app
 from stream.waveform_recorder import SignalStore, WaveformRecorder
 from stream.waveform_signal import WaveformPolicy
@@ -24,10 +25,11 @@ def waveform_app(
     group: str = GROUP,
     policy: RecorderPolicy = POLICY,
     signals: WaveformPolicy | None = None,
+    gate: GateSource = open_gate,
 ) -> Any:
     """Return the Faust app that records `topic`."""
 
     def make(log_access: FaustLog, sign_of_life: Callable[[], None]) -> WaveformRecorder:
-        return WaveformRecorder(store, log_access, policy=signals, sign_of_life=sign_of_life)
+        return WaveformRecorder(store, log_access, policy=signals, gate=gate, sign_of_life=sign_of_life)
 
     return recording_app(bootstrap_servers, make, topic=topic, group=group, policy=policy)

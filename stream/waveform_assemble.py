@@ -18,6 +18,8 @@ from timeseries.model import Rejected
 from timeseries.waveform_model import ChunkRow, SignalKey
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
 from vitals.catalogue import number_of
+from vitals.gate import OPEN, Gate
+from vitals.quality import Reason
 from vitals.waveform import WaveformChunk
 
 
@@ -44,14 +46,14 @@ def _apps(header: BatchHeader, chunk: WaveformChunk) -> tuple[str, str]:
     return header.source_app, derived_app(chunk.metric, chunk.channel)
 
 
-def open_records(records: Sequence[RawRecord]) -> Opened:
+def open_records(records: Sequence[RawRecord], gate: Gate = OPEN) -> Opened:
     """Decode and validate records. Raises nothing: what cannot be stored stands in `failures`."""
     told: list[tuple[BatchHeader, WaveformChunk] | None] = []
     failures: list[Rejected] = []
     for position, record in enumerate(records):
         try:
             header, chunk = decode_chunk(record.key, record.value, record.headers)
-            why = fault(chunk)
+            why = fault(chunk) or _refused(gate, header, chunk)
         except MalformedRecord as error:
             told.append(None)
             failures.append(Rejected(position, -1, error.reason.value))
@@ -61,6 +63,12 @@ def open_records(records: Sequence[RawRecord]) -> Opened:
             metric = chunk.metric if number_of(chunk.metric) else None
             failures.append(Rejected(position, -1, why.value, metric))
     return Opened(told, failures)
+
+
+def _refused(gate: Gate, header: BatchHeader, chunk: WaveformChunk) -> Reason | None:
+    """Return why the registry refuses a chunk, judged by where it begins."""
+    start, metric = np.array([chunk.start_us]), np.array([number_of(chunk.metric)], np.int16)
+    return next((reason for reason, which in gate.judge(header, start, metric) if which[0]), None)
 
 
 def signal_of(

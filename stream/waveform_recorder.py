@@ -17,7 +17,18 @@ from prometheus_client import Counter
 
 from stream.assemble import RawRecord
 from stream.features.memory import UnreadableState
-from stream.recorder import Backoff, Log, Partition, Prepared, Recorder, Store, pieces_of, transaction_of
+from stream.recorder import (
+    Backoff,
+    GateSource,
+    Log,
+    Partition,
+    Prepared,
+    Recorder,
+    Store,
+    open_gate,
+    pieces_of,
+    transaction_of,
+)
 from stream.waveform_assemble import Assembled, Opened, assemble, open_records, signal_of
 from stream.waveform_memory import from_bytes, to_bytes
 from stream.waveform_signal import SignalState, WaveformPolicy
@@ -60,11 +71,12 @@ class WaveformRecorder(Recorder):
         log_: Log,
         *,
         policy: WaveformPolicy | None = None,
+        gate: GateSource = open_gate,
         backoff: Backoff | None = None,
         clock: Clock = system_clock,
         sign_of_life: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(store, log_, backoff=backoff, clock=clock, sign_of_life=sign_of_life)
+        super().__init__(store, log_, gate=gate, backoff=backoff, clock=clock, sign_of_life=sign_of_life)
         self._signals = store
         self._policy = policy or WaveformPolicy()
         self._states: OrderedDict[SignalKey, SignalState] = OrderedDict()
@@ -90,7 +102,7 @@ class WaveformRecorder(Recorder):
         return self._assembled(prepared.records, _REFUSED)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
-        opened = open_records(records)
+        opened = open_records(records, await self._patiently(self._gate))
         await self._patiently(lambda: self._signals.resolve_keys(opened.patients, opened.origins))
         await self._remember(opened)
         return self._assembled(records, opened)

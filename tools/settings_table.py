@@ -59,7 +59,15 @@ def _words(kind: object) -> str:
         return _words(inner[0])
     if origin is typing.Literal:
         return ", ".join(f"`{one}`" for one in inner)
-    known = {int: "whole number", float: "number", str: "text", Path: "path", SecretStr: "secret", HttpUrl: "URL"}
+    known = {
+        bool: "`true` or `false`",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "secret",
+        HttpUrl: "URL",
+    }
     return known[typing.cast(type, kind)]
 
 
@@ -84,7 +92,9 @@ def _inner_metadata(kind: object) -> list[object]:
 
 
 def _default(field: FieldInfo) -> str:
-    return "" if field.default is None else f"`{field.default}`"
+    if field.default is None:
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def refreshed(page: str) -> str:

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from vigil.commands import archive, data, database, demo, hold, quarantine, services, topics
+from vigil.commands import archive, data, database, demo, device, hold, quarantine, services, topics
 from vitals.errors import VigilError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ data.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(device.app, name="device")
 app.add_typer(hold.app, name="hold")
 app.add_typer(archive.app, name="archive")
 app.add_typer(data.healthkit, name="healthkit")

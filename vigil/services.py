@@ -23,11 +23,13 @@ async def waveform_recorder(config: Settings) -> None:
 
     from stream.run import run_app
     from stream.waveform_app import POLICY, waveform_app
+    from timeseries.gate import GateReader
     from timeseries.waveform_store import WaveformStore
 
     broker, url = config.broker(), config.database()
-    async with WaveformStore(url) as store:
-        await run_app(waveform_app(broker, store, policy=replace(POLICY, session_s=config.session_s)))
+    async with WaveformStore(url) as store, GateReader(url, strict=config.strict_devices) as gate:
+        app = waveform_app(broker, store, policy=replace(POLICY, session_s=config.session_s), gate=gate.current)
+        await run_app(app)
 
 
 async def recorder(config: Settings, *, backfill: bool = False) -> None:
@@ -35,14 +37,16 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
     from ingest.topics import SAMPLES, SAMPLES_BACKFILL
     from stream.recorder_app import RecorderPolicy, recorder_app
     from stream.run import run_app
+    from timeseries.gate import GateReader
     from timeseries.store import SampleStore
 
     policy = RecorderPolicy(
         max_records=config.recorder_max_records, within_s=config.recorder_within_s, session_s=config.session_s
     )
     broker, url = config.broker(), config.database()
-    async with SampleStore(url) as store:
-        await run_app(recorder_app(broker, store, topic=SAMPLES_BACKFILL if backfill else SAMPLES, policy=policy))
+    topic = SAMPLES_BACKFILL if backfill else SAMPLES
+    async with SampleStore(url) as store, GateReader(url, strict=config.strict_devices) as gate:
+        await run_app(recorder_app(broker, store, topic=topic, policy=policy, gate=gate.current))
 
 
 async def watch(config: Settings) -> None:

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         None, description="where old samples are archived: a folder, or s3://bucket/prefix?endpoint_override=..."
     )
 
+    strict_devices: bool = Field(
+        False, description="true: samples of a device that nobody registered are quarantined (`vigil device register`)"
+    )
     recorder_max_records: int = Field(500, ge=1, le=5_000, description="records in one transaction, at most")
     recorder_within_s: float = Field(0.1, gt=0, le=10, description="a transaction waits so long for more records")
     session_s: float = Field(6.0, ge=3, le=300, description="a dead worker's partitions move on after this")

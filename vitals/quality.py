@@ -47,6 +47,11 @@ class Reason(StrEnum):
     TOO_OLD = "too_old"
     DURATION = "duration"  # negative, zero for an interval metric, or too long
     CONFLICT = "conflict"  # the same identity and the same written time, but another value
+    UNKNOWN_DEVICE = "unknown_device"  # nobody registered the device
+    DEVICE_SUSPENDED = "device_suspended"
+    DEVICE_RETIRED = "device_retired"
+    NOT_PERMITTED = "metric_not_permitted"  # the registry does not let this device tell this metric
+    OTHER_WEARER = "other_wearer"  # the device was not bound to this patient when it measured
     WRITE_REFUSED = "write_refused"  # the database refuses this very record
 
 

@@ -14,9 +14,9 @@ BEGIN
     ('vigil_recorder', 'SELECT, INSERT, UPDATE',
         '{samples, watermarks, duplicates, reduced, dirty_ranges, feature_state}'),
     ('vigil_recorder', 'SELECT, INSERT, UPDATE, DELETE', '{latest}'),
-    ('vigil_recorder', 'SELECT', '{metrics, device_bindings}'),
+    ('vigil_recorder', 'SELECT', '{metrics, device_bindings, device_registry, gate_version}'),
     -- The watch reads rules, never samples.
-    ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, care_profiles}'),
+    ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, device_registry, care_profiles}'),
     -- Dispatch keeps the ledger of alerts and of what was told.
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{alerts, notifications, delivery_attempts}'),
     -- The console reads what it draws, and writes who acknowledged.

@@ -797,6 +797,55 @@ CREATE TABLE reader_scopes (
     CONSTRAINT reader_scopes_retention_class_check CHECK ((retention_class = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'reported'::text, 'technical'::text, 'waveform'::text, 'alert'::text])))
 );
 
+-- A device that somebody registered: what it is, what it may tell and how it is read.
+CREATE TABLE device_registry (
+    device_key integer NOT NULL,  -- The device.
+    state text NOT NULL DEFAULT 'active'::text,  -- active; suspended: its samples are quarantined for now; retired: for good.
+    device_type text NOT NULL,  -- A word: chest_strap, watch, oximeter, thermometer, cgm, phone.
+    manufacturer text,  -- Its maker. Never a name that a person gave it.
+    model text,  -- Its model.
+    firmware text,  -- The firmware that it is known to run.
+    intended_use text NOT NULL DEFAULT 'wellness'::text,  -- What its maker says it is for. Alerts from a wellness device never have high priority.
+    permitted_metrics smallint[],  -- Metric keys that it may tell; NULL: all.
+    connection jsonb NOT NULL DEFAULT '{}'::jsonb,  -- How to reach it, for a bridge: {"transport": "ble", "service": "180D"}. No secret.
+    streams jsonb NOT NULL DEFAULT '{}'::jsonb,  -- By metric code: {"heart_rate": {"cadence_s": 1, "expected_within_s": 900}}.
+    accuracy jsonb NOT NULL DEFAULT '{}'::jsonb,  -- By metric code, as its maker states it: {"heart_rate": {"plus_minus": 1, "unit": "/min"}}.
+    registered_at timestamp with time zone NOT NULL DEFAULT now(),  -- When it was registered.
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),  -- When this row last changed.
+    CONSTRAINT device_registry_pkey PRIMARY KEY (device_key),
+    CONSTRAINT device_registry_accuracy_check CHECK ((jsonb_typeof(accuracy) = 'object'::text)),
+    CONSTRAINT device_registry_connection_check CHECK ((jsonb_typeof(connection) = 'object'::text)),
+    CONSTRAINT device_registry_device_type_check CHECK ((device_type <> ''::text)),
+    CONSTRAINT device_registry_intended_use_check CHECK ((intended_use = ANY (ARRAY['medical'::text, 'wellness'::text]))),
+    CONSTRAINT device_registry_permitted_metrics_check CHECK ((cardinality(permitted_metrics) > 0)),
+    CONSTRAINT device_registry_state_check CHECK ((state = ANY (ARRAY['active'::text, 'suspended'::text, 'retired'::text]))),
+    CONSTRAINT device_registry_streams_check CHECK ((jsonb_typeof(streams) = 'object'::text))
+);
+
+-- What was done to a device: by whom, when, why. Rows are never deleted.
+CREATE TABLE device_events (
+    event_id bigint GENERATED ALWAYS AS IDENTITY,
+    device_key integer NOT NULL,  -- The device.
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    what text NOT NULL,
+    who text NOT NULL,  -- Opaque id of the person or program that did it.
+    why text,  -- The number of the matter, never a name.
+    detail jsonb NOT NULL DEFAULT '{}'::jsonb,  -- What changed: firmware, permitted metrics, the patient bound.
+    CONSTRAINT device_events_pkey PRIMARY KEY (event_id),
+    CONSTRAINT device_events_detail_check CHECK ((jsonb_typeof(detail) = 'object'::text)),
+    CONSTRAINT device_events_what_check CHECK ((what = ANY (ARRAY['registered'::text, 'changed'::text, 'bound'::text, 'released'::text, 'suspended'::text, 'resumed'::text, 'retired'::text]))),
+    CONSTRAINT device_events_who_check CHECK ((who <> ''::text))
+);
+CREATE INDEX device_events_by_device ON public.device_events USING btree (device_key, at);
+
+-- Counts the changes of what decides who may tell what: recorders look at it every two seconds and read the rest when it moved.
+CREATE TABLE gate_version (
+    only_one boolean NOT NULL DEFAULT true,
+    version bigint NOT NULL DEFAULT 1,
+    CONSTRAINT gate_version_pkey PRIMARY KEY (only_one),
+    CONSTRAINT gate_version_only_one_check CHECK (only_one)
+);
+
 ALTER TABLE origins ADD CONSTRAINT origins_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
 ALTER TABLE device_bindings ADD CONSTRAINT device_bindings_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
@@ -814,6 +863,10 @@ ALTER TABLE archive_events ADD CONSTRAINT archive_events_file_id_fkey FOREIGN KE
 ALTER TABLE restore_steps ADD CONSTRAINT restore_steps_restore_id_fkey FOREIGN KEY (restore_id) REFERENCES restores(restore_id);
 
 ALTER TABLE reader_scopes ADD CONSTRAINT reader_scopes_patient_id_fkey FOREIGN KEY (patient_id) REFERENCES patients(patient_id);
+
+ALTER TABLE device_registry ADD CONSTRAINT device_registry_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
+
+ALTER TABLE device_events ADD CONSTRAINT device_events_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
 -- Rows that ON CONFLICT DO NOTHING left out are not in the transition table: a repeated write announces nothing.
 CREATE OR REPLACE FUNCTION public.quarantine_to_outbox()
@@ -1212,6 +1265,17 @@ AS $function$
             ON c.retention_class = of_class AND c.utc_day = of_day AND c.patient_key = s.patient_key
         WHERE (c.rows, c.checksum) IS DISTINCT FROM (s.rows, s.checksum)
     )
+$function$;
+
+-- Trigger: the gate is to be read again.
+CREATE OR REPLACE FUNCTION public.gate_moved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    UPDATE gate_version SET version = version + 1;
+    RETURN NULL;
+END
 $function$;
 
 -- Samples with their words instead of keys, without tombstones: what people query.
@@ -1741,9 +1805,57 @@ UNION ALL
            FROM my_scopes s
           WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))));
 
+-- Each registered device as it is now: state, wearer, when it was last heard, battery and clock.
+CREATE VIEW device_overview AS
+ WITH told AS (
+         SELECT o.device_key,
+            max(l.received_at) AS last_seen_at,
+            max(l."time") AS last_measured_at,
+            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'battery'::text)))[1] AS battery_pct,
+            max(l."time") FILTER (WHERE (m.code = 'battery'::text)) AS battery_at,
+            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'clock_offset'::text)))[1] AS clock_offset_s
+           FROM ((latest l
+             JOIN origins o USING (origin_key))
+             JOIN metrics m USING (metric_key))
+          GROUP BY o.device_key
+        )
+ SELECT d.device_id,
+    r.state,
+    r.device_type,
+    r.manufacturer,
+    r.model,
+    r.firmware,
+    r.intended_use,
+    ( SELECT array_agg(m.code ORDER BY m.code) AS array_agg
+           FROM metrics m
+          WHERE (m.metric_key = ANY (r.permitted_metrics))) AS permitted_metrics,
+    r.connection,
+    r.streams,
+    r.accuracy,
+    r.registered_at,
+    r.changed_at,
+    p.patient_id,
+    b.valid_from AS bound_since,
+    t.last_seen_at,
+    t.last_measured_at,
+    t.battery_pct,
+    t.battery_at,
+    t.clock_offset_s
+   FROM ((((device_registry r
+     JOIN devices d USING (device_key))
+     LEFT JOIN device_bindings b ON (((b.device_key = r.device_key) AND (now() >= b.valid_from) AND ((b.valid_to IS NULL) OR (now() < b.valid_to)))))
+     LEFT JOIN patients p USING (patient_key))
+     LEFT JOIN told t ON ((t.device_key = r.device_key)));
+
 CREATE TRIGGER only_ends BEFORE UPDATE ON public.care_profiles FOR EACH ROW EXECUTE FUNCTION only_ends('valid_to');
 
+CREATE TRIGGER gate_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_bindings FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
+
 CREATE TRIGGER only_ends BEFORE UPDATE ON public.device_bindings FOR EACH ROW EXECUTE FUNCTION only_ends('valid_to');
+
+CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.device_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER gate_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_registry FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
 
 CREATE TRIGGER note_late_hours AFTER DELETE ON public.dirty_ranges REFERENCING OLD TABLE AS forgotten FOR EACH STATEMENT EXECUTE FUNCTION note_late_hours();
 
