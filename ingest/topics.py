@@ -15,6 +15,7 @@ WATCH_STATE: Final = "vigil.watch.state"
 ALERTS: Final = "vigil.alerts"
 NOTIFICATIONS: Final = "vigil.notifications"
 NOTIFICATIONS_STATUS: Final = "vigil.notifications.status"
+ANNOTATIONS: Final = "vigil.annotations"
 
 _DAY_MS: Final = 86_400_000
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -48,4 +49,5 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(ALERTS, 30 * _DAY_MS, partitions=3),
     Topic(NOTIFICATIONS, 30 * _DAY_MS, partitions=3),
     Topic(NOTIFICATIONS_STATUS, 30 * _DAY_MS, partitions=3),
+    Topic(ANNOTATIONS, 30 * _DAY_MS, partitions=3),
 )

@@ -14,6 +14,8 @@ from timeseries.model import StoreRefused, StoreUnavailable
 _TRANSIENT: Final = ("08", "40", "53", "55", "57", "58", "25", "XX")
 _NOT_THERE: Final = ("42P01", "42703", "42883")
 _LOGIN: Final = "28"
+# The content itself: a value that does not fit, a constraint that says no.
+_CONTENT: Final = ("22", "23")
 
 
 @contextmanager
@@ -26,6 +28,21 @@ def in_our_words() -> Iterator[None]:
         yield
     except (psycopg.Error, OSError) as error:
         raise _translated(error, getattr(error, "sqlstate", None)) from error
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Turn psycopg's errors into `StoreRefused` where the rows themselves are at fault, else `StoreUnavailable`.
+
+    For services: a schema or rights that are behind this release are mended while they wait, and nothing is left out.
+    """
+    try:
+        yield
+    except (psycopg.Error, OSError) as error:
+        state = getattr(error, "sqlstate", None) or "none"
+        if state.startswith(_CONTENT):
+            raise StoreRefused(f"the database refuses a row (SQLSTATE {state})") from error
+        raise StoreUnavailable(f"the database does not answer (SQLSTATE {state})") from error
 
 
 def _translated(error: psycopg.Error | OSError, state: str | None) -> StoreUnavailable | StoreRefused:

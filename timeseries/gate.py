@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 import psycopg
 
-from timeseries.answers import in_our_words
+from timeseries.answers import patiently
 from timeseries.queries import load
 from vitals.clock import from_datetime
 from vitals.gate import Binding, DeviceRule, DeviceState, Gate
@@ -43,10 +43,10 @@ class GateReader:
         await self._close()
 
     async def current(self) -> Gate:
-        """Return the registry as it stood at most `every_s` ago. Raises `StoreUnavailable`, `StoreRefused`."""
+        """Return the registry as it stood at most `every_s` ago. Raises `StoreUnavailable`."""
         if time.monotonic() - self._looked >= self._every_s:
             try:
-                with in_our_words():
+                with patiently():
                     await self._look()
             except BaseException:
                 await self._close()

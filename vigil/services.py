@@ -60,22 +60,25 @@ async def watch(config: Settings) -> None:
 
 
 async def dispatch(config: Settings) -> None:
-    """Dispatch alerts, and beside it keep the ledger; a database that is away holds up the ledger only."""
+    """Dispatch alerts; beside it keep the ledger and annotations, which alone a database that is away holds up."""
     from alerts.routing import default_policy
+    from stream import annotator, ledger
     from stream import dispatch as dispatching
-    from stream import ledger
     from timeseries.alert_store import PostgresAlertStore
+    from timeseries.annotation_store import AnnotationStore
 
     broker, session_ms = config.broker(), round(config.session_s * 1_000)
-    store = PostgresAlertStore(config.database())
+    store, notes = PostgresAlertStore(config.database()), AnnotationStore(config.database())
     policy = default_policy(webhook=config.webhook_url is not None)
     try:
         await _until_told(
             dispatching.run(broker, policy, session_timeout_ms=session_ms),
             _kept_up("ledger", lambda: ledger.run(broker, store, session_timeout_ms=session_ms)),
+            _kept_up("annotations", lambda: annotator.run(broker, notes, session_timeout_ms=session_ms)),
         )
     finally:
         await store.close()
+        await notes.close()
 
 
 async def notifier(config: Settings) -> None:

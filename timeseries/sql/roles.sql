@@ -19,6 +19,8 @@ BEGIN
     ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, device_registry, care_profiles}'),
     -- Dispatch keeps the ledger of alerts and of what was told.
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{alerts, notifications, delivery_attempts}'),
+    ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{annotations}'),
+    ('vigil_dispatch', 'SELECT, INSERT', '{patients}'),
     -- The console reads what it draws, and writes who acknowledged.
     ('vigil_console', 'SELECT', '{patients, devices, origins, metrics, latest, samples, dirty_ranges, vitals_1m, vitals_1m_all,
         vitals_15m, vitals_15m_all, vitals_1h, vitals_1h_all, metric_horizons, alerts, notifications, schema_migrations}'),

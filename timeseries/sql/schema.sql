@@ -548,12 +548,12 @@ CREATE TABLE annotations (
     metric_key smallint,  -- The metric it speaks of; NULL: the person, not a metric.
     from_time timestamp with time zone NOT NULL,
     to_time timestamp with time zone NOT NULL,
-    kind text NOT NULL,  -- A correlation says "coincides with", never "is caused by".
+    kind text NOT NULL,  -- session: what its source calls one thing, such as a workout. A correlation says "coincides with", never "is caused by".
     source text NOT NULL,  -- Who found it: a detector, a device, the wearer, an opaque id of a person.
     rule text,
     rule_version integer,
     label text NOT NULL,  -- What is seen, in the words of the rule; never a diagnosis, never a name.
-    detail jsonb NOT NULL DEFAULT '{}'::jsonb,
+    detail jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Of a session: device_id, source_app, the metrics it is about, and confidence, which is 1 where the source states the session.
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     retracted_at timestamp with time zone,  -- Taken back then; readers leave it out, the row stays.
     CONSTRAINT annotations_pkey PRIMARY KEY (annotation_key),
@@ -561,7 +561,7 @@ CREATE TABLE annotations (
     CONSTRAINT annotations_check CHECK ((to_time >= from_time)),
     CONSTRAINT annotations_check1 CHECK (((rule IS NULL) = (rule_version IS NULL))),
     CONSTRAINT annotations_detail_check CHECK ((jsonb_typeof(detail) = 'object'::text)),
-    CONSTRAINT annotations_kind_check CHECK ((kind = ANY (ARRAY['anomaly'::text, 'trend'::text, 'correlation'::text, 'activity'::text, 'environment'::text, 'report'::text])))
+    CONSTRAINT annotations_kind_check CHECK ((kind = ANY (ARRAY['anomaly'::text, 'trend'::text, 'correlation'::text, 'activity'::text, 'environment'::text, 'report'::text, 'session'::text])))
 );
 CREATE INDEX annotations_patient ON public.annotations USING btree (patient_key, from_time, to_time) WHERE (retracted_at IS NULL);
 
