@@ -11,6 +11,8 @@ import pytest
 
 from tests.timeseries.making import Partition, S, query, rows
 from tests.timeseries.test_roles import login
+from timeseries.archive import archive_day
+from timeseries.archive_storage import open_storage
 from timeseries.migrate import migrate
 from timeseries.rollup import refresh
 from timeseries.store import SampleStore
@@ -93,10 +95,44 @@ def test_the_dictionary_is_the_databases_own(database: str) -> None:
         assert page == refreshed(page, dictionary(connection)), "run: python tools/dictionary.py --write"
 
 
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.+?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+async def test_the_archive_is_read_as_the_page_says(filled: str, tmp_path: Path) -> None:
+    """DuckDB, pandas and Polars on the files, of which the second part corrects one sample and deletes another."""
+    for name in ("duckdb", "pandas", "polars"):
+        pytest.importorskip(name)
+    storage = open_storage(str(tmp_path / "archive"))
+    whose = "patient_key = 1 AND metric_key = 1 AND origin_key = 1"
+    hours = ask(filled, "SELECT date_trunc('hour', time) AS hour FROM samples WHERE patient_key = 1 AND metric_key = 1")
+    day = DAY.date()
+    with psycopg.connect(filled, autocommit=True) as connection:
+        archive_day(connection, storage, "vital", day)
+        later = "written_at = written_at + INTERVAL '1 hour'"
+        one = f"{whose} AND time = (SELECT %s(time) FROM samples WHERE {whose})"
+        connection.execute(f"UPDATE samples SET value = 99, {later} WHERE {one % 'min'}")
+        connection.execute(f"UPDATE samples SET value = 0, flags = 128, {later} WHERE {one % 'max'}")
+        archive_day(connection, storage, "vital", day)
+    told: dict[str, Any] = {"archive": str(tmp_path / "archive"), "patient": "p1"}
+    for block in python_blocks():
+        if "archive" in block:
+            exec(block.replace("2026-03-01", str(day)).replace("2026-03-31", str(day)), told)
+    on_day = [row for row in hours if row["hour"].date() == day]
+    values = [row[0] for row in told["samples"].select("value").fetchall()]
+    assert len(values) == len(on_day) - 1
+    assert values.count(99) == 1
+    assert len(told["by_hour"].fetchall()) == len({row["hour"] for row in on_day})
+    frame = told["frame"]
+    assert len(frame[frame["metric"] == "heart_rate"]) == len(values)
+    (mean,) = told["means"].filter(told["polars"].col("metric") == "heart_rate")["value"].to_list()
+    assert mean == pytest.approx(sum(values) / len(values))
+
+
 async def test_pandas_and_polars_read_as_the_page_says(filled: str) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("polars")
-    blocks = re.findall(r"```python\n(.+?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    blocks = [block for block in python_blocks() if "archive" not in block]
     with login(filled, "vigil_reader") as url:
         told: dict[str, Any] = {"url": url, "patient": "p1", "start": DAY}
         for block in blocks:
