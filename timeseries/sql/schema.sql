@@ -846,6 +846,22 @@ CREATE TABLE gate_version (
     CONSTRAINT gate_version_only_one_check CHECK (only_one)
 );
 
+-- Whose data were erased, by whom, when and why. Rows are never deleted; patients keeps the opaque id, and nothing else of the person.
+CREATE TABLE erasures (
+    erasure_id bigint GENERATED ALWAYS AS IDENTITY,
+    patient_key integer NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,  -- The number of the matter, never a name.
+    begun_at timestamp with time zone NOT NULL DEFAULT now(),
+    finished_at timestamp with time zone,  -- NULL: it was broken off; the same command goes on.
+    rows jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Rows that went, by table; of the archive its samples.
+    CONSTRAINT erasures_pkey PRIMARY KEY (erasure_id),
+    CONSTRAINT erasures_rows_check CHECK ((jsonb_typeof(rows) = 'object'::text)),
+    CONSTRAINT erasures_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT erasures_why_check CHECK ((why <> ''::text))
+);
+CREATE INDEX erasures_by_patient ON public.erasures USING btree (patient_key);
+
 ALTER TABLE origins ADD CONSTRAINT origins_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
 ALTER TABLE device_bindings ADD CONSTRAINT device_bindings_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
@@ -1858,6 +1874,8 @@ CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.device_events FOR 
 CREATE TRIGGER gate_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_registry FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
 
 CREATE TRIGGER note_late_hours AFTER DELETE ON public.dirty_ranges REFERENCING OLD TABLE AS forgotten FOR EACH STATEMENT EXECUTE FUNCTION note_late_hours();
+
+CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.erasures FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
 
 CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.legal_holds FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
 
