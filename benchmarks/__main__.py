@@ -3,11 +3,12 @@
 import argparse
 import json
 
-from benchmarks import recorder, sizing, waveforms, wire
+from benchmarks import recorder, sizing, storage, waveforms, wire
 
 BENCHMARKS = {
     "recorder": recorder.run,
     "sizing": sizing.run,
+    "storage": storage.run,
     "wire": wire.run,
     "waveforms": waveforms.run,
 }

@@ -13,14 +13,15 @@ from pydantic import AwareDatetime
 from console.board import MAX_ALERTS, PAGE_SIZE
 from console.board_view import SILENT_AFTER
 from console.ports import Reader
-from timeseries.console_model import LatestValue, Overview, Series, StoredAlert
+from timeseries.console_model import LatestValue, Level, Overview, Series, StoredAlert, level_of
 from vitals.catalogue import BY_CODE
 from vitals.clock import Clock, to_datetime
 from vitals.ids import is_opaque
 
-MAX_POINTS: Final = 2_000
-_MAX_RANGE: Final = timedelta(days=92)
-_NICE_STEPS_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 6 * 3_600)
+MAX_POINTS: Final = 1_500
+_MAX_YEARS: Final = 10
+_MAX_RANGE: Final = timedelta(days=366 * _MAX_YEARS)
+_NICE_STEPS_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 6 * 3_600, 86_400, 7 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,15 @@ class AlertsJson:
 
 @dataclass(frozen=True, slots=True)
 class SeriesJson:
-    """A metric's trustworthy values by origin, in the catalogue's UCUM unit. What was not measured is not there."""
+    """A metric's trustworthy values by origin, in the catalogue's UCUM unit. What was not measured is not there.
+
+    `made_from`: the samples, or the rollup whose buckets make up the steps.
+    """
 
     metric: str
     unit: str
     step_s: int
+    made_from: Level
     series: Sequence[Series]
 
 
@@ -110,12 +115,12 @@ class Api:
         until = (end or to_datetime(self.clock())).astimezone(UTC)
         since = (start or until - timedelta(hours=1)).astimezone(UTC)
         if not timedelta(0) < until - since <= _MAX_RANGE:
-            raise HTTPException(422, "from must lie before to, by at most 92 days")
+            raise HTTPException(422, f"from must lie before to, by at most {_MAX_YEARS} years")
         step_s = _step_s(since, until)
         found = await self.reader.series([patient], [metric], since, until, step_s)
         if not found and await self.reader.patient(patient, alert_limit=1) is None:
             raise HTTPException(404)
-        return SeriesJson(metric, BY_CODE[metric].unit, step_s, found)
+        return SeriesJson(metric, BY_CODE[metric].unit, step_s, level_of(step_s), found)
 
     async def _overview(self, page: int) -> Overview:
         silent_since = to_datetime(self.clock()) - SILENT_AFTER

@@ -24,7 +24,12 @@ MAX_ALERTS: Final = 60
 MAX_PATIENT_ALERTS: Final = 100
 _OVERVIEW_S: Final = 0.5
 _SPARKS_S: Final = 10.0
+_LONG_CHARTS_S: Final = 60.0
+LONG_STEP_S: Final = 900
+"""Charts in steps of this many seconds or more are asked for once a minute, not at every change."""
 _MAX_KEPT: Final = 64
+_MAX_LONG_CHARTS: Final = 8
+"""Each may hold 15,000 points."""
 
 T = TypeVar("T")
 
@@ -34,6 +39,7 @@ class Shared(Generic[T]):
     """Answers kept for `keep_s` seconds, by key; who asks meanwhile waits for the same answer."""
 
     keep_s: float
+    most: int = _MAX_KEPT
     _kept: dict[Hashable, tuple[float, T]] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -43,7 +49,7 @@ class Shared(Generic[T]):
             kept = self._kept.get(key)
             if kept is not None and monotonic() - kept[0] < self.keep_s:
                 return kept[1]
-            if len(self._kept) >= _MAX_KEPT:
+            if len(self._kept) >= self.most:
                 self._kept.clear()
             answer = await ask()
             self._kept[key] = (monotonic(), answer)
@@ -63,6 +69,7 @@ class Board:
         self._zone = zone
         self._overviews: Shared[Overview] = Shared(_OVERVIEW_S)
         self._sparks: Shared[tuple[Series, ...]] = Shared(_SPARKS_S)
+        self._long_charts: Shared[tuple[Series, ...]] = Shared(_LONG_CHARTS_S, _MAX_LONG_CHARTS)
 
     def now(self) -> Now:
         """Return this moment."""
@@ -85,8 +92,15 @@ class Board:
         record = await self._reader.patient(patient, alert_limit=MAX_PATIENT_ALERTS)
         if record is None:
             return None
-        series = await self._reader.series([patient], CHARTED, shown.starts(now), now.at, shown.step_s)
-        return patient_view(record, series, shown, now)
+        return patient_view(record, await self._charts(patient, shown, now), shown, now)
+
+    async def _charts(self, patient: PatientId, shown: Range, now: Now) -> tuple[Series, ...]:
+        start = shown.starts(now)
+
+        async def ask() -> tuple[Series, ...]:
+            return await self._reader.series([patient], CHARTED, start, now.at, shown.step_s)
+
+        return await (self._long_charts.get((patient, start), ask) if shown.step_s >= LONG_STEP_S else ask())
 
     async def _ask_overview(self, page: int, now: Now) -> Overview:
         return await self._reader.overview(

@@ -10,7 +10,7 @@ from typing import Final
 from console import plot
 from console.alert_view import evidence_of
 from console.moment import Now
-from console.words import is_continuous, lasting, metric_name, number, stale_after_s, unit_of
+from console.words import is_continuous, lasting, metric_name, number, resolution, stale_after_s, unit_of
 from timeseries.console_model import Bucket, Series, StoredAlert
 from vitals.catalogue import BY_CODE
 
@@ -21,12 +21,17 @@ _SMALLEST: Final = {"/min": 20.0, "%": 6.0, "Cel": 1.0, "mm[Hg]": 30.0, "mg/dL":
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a page shows: [start, end) in steps of `step_s` seconds."""
+    """What a page shows: [start, end) in steps of `step_s` seconds, at most some 1,500 of them."""
 
     word: str
     title: str
     length: timedelta
     step_s: int
+
+    @property
+    def resolution(self) -> str:
+        """What one point stands for."""
+        return resolution(self.step_s)
 
     def starts(self, now: Now) -> datetime:
         """Return where the range that ends now begins, on a whole step so that the drawing does not tremble."""
@@ -38,6 +43,9 @@ RANGES: Final = {
     "1h": Range("1h", "1 hour", timedelta(hours=1), 15),
     "6h": Range("6h", "6 hours", timedelta(hours=6), 60),
     "24h": Range("24h", "24 hours", timedelta(hours=24), 300),
+    "7d": Range("7d", "7 days", timedelta(days=7), 900),
+    "30d": Range("30d", "30 days", timedelta(days=30), 3_600),
+    "1y": Range("1y", "1 year", timedelta(days=365), 21_600),
 }
 
 
@@ -157,4 +165,10 @@ def _missing(gaps: Sequence[plot.Gap]) -> str:
 def _x_labels(scale: plot.Scale, now: Now) -> tuple[str, ...]:
     step = (scale.end - scale.start) / (X_LABELS - 1)
     moments = (datetime.fromtimestamp(scale.start + step * k, now.zone) for k in range(X_LABELS))
-    return tuple(moment.strftime("%H:%M") for moment in moments)
+    return tuple(moment.strftime(_clock_words(scale.end - scale.start)) for moment in moments)
+
+
+def _clock_words(seconds: float) -> str:
+    """Return how times below a chart of this length are written: times of a day, days of a month, months of a year."""
+    days = seconds / 86_400
+    return "%H:%M" if days < 2 else "%-d %b" if days < 60 else "%b %Y"

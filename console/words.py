@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.wording import name
+from timeseries.console_model import Level, level_of
 from vitals.catalogue import BY_CODE, Kind, Metric
 
 _UNITS: Final[Mapping[str, str]] = MappingProxyType(
-    {"Cel": "°C", "mm[Hg]": "mmHg", "1": "", "{steps}": "steps", "[g]": "g", "m[g]": "mg", "kg/m2": "kg/m²"}
+    {"Cel": "°C", "mm[Hg]": "mmHg", "1": "", "[g]": "g", "m[g]": "mg", "[iU]": "IU", "kg/m2": "kg/m²"}
 )
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -27,6 +28,15 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "enmo": "movement (ENMO)",
     }
 )
+_STEPS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_MADE_FROM: Final[Mapping[Level, str]] = MappingProxyType(
+    {
+        Level.SAMPLES: "single samples",
+        Level.MINUTES: "1-minute values",
+        Level.QUARTERS: "15-minute values",
+        Level.HOURS: "hourly values",
+    }
+)
 SPOT_LIMIT_S: Final = 900.0
 """CLINICAL: a measurement older than 15 minutes is not taken as current."""
 
@@ -38,8 +48,8 @@ def metric_name(code: str) -> str:
 
 
 def unit_sign(unit: str) -> str:
-    """Return a UCUM unit as people write it."""
-    return _UNITS.get(unit, unit)
+    """Return a UCUM unit as people write it; what is counted stands in braces there ({steps})."""
+    return _UNITS.get(unit, unit.strip("{}"))
 
 
 def number(value: float, metric: str) -> str:
@@ -94,6 +104,14 @@ def stale_after_s(metric: Metric) -> float:
     if cadence > SPOT_LIMIT_S:
         return 2 * cadence
     return min(max(5 * cadence, 60.0), SPOT_LIMIT_S)
+
+
+def resolution(step_s: int) -> str:
+    """Return what one point of a chart in steps of `step_s` seconds stands for, and what it is made from."""
+    unit, name = next((size, word) for size, word in _STEPS if step_s % size == 0)
+    count = step_s // unit
+    width = f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"One point is the mean of {width}, made from {_MADE_FROM[level_of(step_s)]}; bands span lowest to highest."
 
 
 def is_continuous(metric: Metric) -> bool:

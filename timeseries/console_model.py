@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from vitals.errors import VigilError
 
@@ -52,6 +52,24 @@ class StoredAlert:
     evidence: Mapping[str, Any]
     acknowledged_by: str | None
     acknowledged_at: datetime | None
+
+
+class Level(StrEnum):
+    """What a chart is drawn from: the samples themselves, or a rollup of them."""
+
+    SAMPLES = "samples"
+    MINUTES = "minutes"
+    QUARTERS = "quarters of an hour"
+    HOURS = "hours"
+
+
+WIDTHS_S: Final = {Level.HOURS: 3_600, Level.QUARTERS: 900, Level.MINUTES: 60}
+"""The width of each rollup's buckets in seconds, the coarsest first."""
+
+
+def level_of(step_s: int) -> Level:
+    """Return the coarsest level whose buckets make up whole steps of `step_s` seconds."""
+    return next((level for level, width_s in WIDTHS_S.items() if step_s % width_s == 0), Level.SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)

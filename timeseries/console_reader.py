@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -18,22 +18,29 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from timeseries.console_model import (
+    WIDTHS_S,
     Acknowledgement,
     Bucket,
     LatestValue,
+    Level,
     Overview,
     PatientRecord,
     ReaderUnavailable,
     Series,
     StoredAlert,
     Totals,
+    level_of,
 )
 from timeseries.queries import load
 
 _SQL: Final = load("console")
 _SERIES: Final = itemgetter("patient_id", "metric", "device_id", "source_app")
-MINUTE_S: Final = 60
-"""From this bucket width (seconds) upwards charts come from the rollup instead of the samples."""
+_VIEWS: Final = {Level.MINUTES: "vitals_1m_all", Level.QUARTERS: "vitals_15m_all", Level.HOURS: "vitals_1h_all"}
+_SERIES_SQL: Final = {Level.SAMPLES: _SQL["fine_series"]} | {
+    level: _SQL["rollup_series"].replace("{view}", view) for level, view in _VIEWS.items()
+}
+_DIRTY_HOURS: Final = 24
+"""A long chart takes so many of a patient's newest dirty hours from the samples: in seconds, not minutes."""
 
 Row = dict[str, Any]
 _Connection = psycopg.AsyncConnection[Row]
@@ -94,10 +101,21 @@ class ConsoleReader:
     async def series(
         self, patients: Sequence[str], metrics: Sequence[str], start: datetime, end: datetime, step_s: int
     ) -> tuple[Series, ...]:
-        """Return trustworthy values of [start, end) in steps of `step_s` seconds, as they are now, refreshed or not."""
-        values = {"patients": list(patients), "metrics": list(metrics), "from": start, "to": end, "step": step_s}
+        """Return trustworthy values of [start, end) in steps of `step_s` seconds.
+
+        They come from the level that fits the step (`level_of`), in whole buckets of it. What the rollups have not seen
+        yet comes from the samples; in steps of 15 minutes or more only the newest 24 such hours do.
+        """
+        values: dict[str, Any] = {
+            "patients": list(patients), "metrics": list(metrics), "from": start, "to": end, "step": step_s
+        }  # fmt: skip
+        level = level_of(step_s)
         async with self._reading() as connection:
-            rows = await _rows(connection, "minute_series" if step_s >= MINUTE_S else "fine_series", **values)
+            if level is not Level.SAMPLES:
+                values["width"] = timedelta(seconds=WIDTHS_S[level])
+                values["dirty"] = None if level is Level.MINUTES else _DIRTY_HOURS * len(patients)
+                values |= stretches(await _rows(connection, "dirty_stretches", **values), start)
+            rows = await (await connection.execute(_SERIES_SQL[level], values)).fetchall()
         return tuple(
             Series(patient, metric, device, app, tuple(_bucket(row) for row in group))
             for (patient, metric, device, app), group in groupby(rows, key=_SERIES)
@@ -127,6 +145,17 @@ class ConsoleReader:
         except (psycopg.Error, PoolTimeout, OSError) as error:
             state = getattr(error, "sqlstate", None) or "none"
             raise ReaderUnavailable(f"the database does not answer (SQLSTATE {state})") from error
+
+
+def stretches(dirty: Sequence[Row], start: datetime) -> dict[str, Any]:
+    """Return dirty stretches as the query of a series wants them; without any, bounds between which nothing lies."""
+    return {
+        "dirty_patients": [row["patient_key"] for row in dirty],
+        "dirty_froms": [row["from_time"] for row in dirty],
+        "dirty_tos": [row["to_time"] for row in dirty],
+        "dirty_from": min((row["from_time"] for row in dirty), default=start),
+        "dirty_to": max((row["to_time"] for row in dirty), default=start),
+    }
 
 
 async def _rows(connection: _Connection, name: str, **values: object) -> list[Row]:

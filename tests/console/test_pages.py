@@ -1,11 +1,13 @@
 """What the pages say, over a world in memory and over PostgreSQL."""
 
 from datetime import timedelta
+from typing import Any
 
 from alerts.event import Kind, Priority, State
-from tests.console.conftest import NOW, Visit
+from tests.console.conftest import NOW, Visit, visiting
 from tests.console.looking import piece, words
-from tests.console.world import Sample, World, alert
+from tests.console.world import FakeReader, Sample, World, alert
+from timeseries.console_model import Series
 from vitals.quality import Context
 
 
@@ -169,6 +171,40 @@ async def test_ranges_and_the_table_of_alerts(visit: Visit) -> None:
     assert "Cleared 02:12:44 UTC" in words(six.text)
     assert "gap without trustworthy data" in words(day.text)
     assert wrong.status_code == 404
+
+
+async def test_a_chart_says_what_its_points_are_and_dates_its_axis(visit: Visit) -> None:
+    world = World(samples=[Sample("p-1", "heart_rate", NOW - ago(hours=7 * k + 1), 60 + k % 20) for k in range(600)])
+    said = {"1h": "15 seconds, made from single samples", "24h": "5 minutes, made from 1-minute values",
+            "7d": "15 minutes, made from 15-minute values", "30d": "1 hour, made from hourly values",
+            "1y": "6 hours, made from hourly values"}  # fmt: skip
+    axes = {"24h": "22:24", "7d": "24 Jul", "30d": "24 Jun", "1y": "Jul 2025"}
+    async with visit(world) as client:
+        pages = {word: (await client.get(f"/patients/p-1?range={word}")).text for word in said}
+    for word, resolution in said.items():
+        assert f"One point is the mean of {resolution}" in words(pages[word])
+    for word, label in axes.items():
+        assert f"<span>{label}</span>" in pages[word].partition('class="x"')[2].partition("</div>")[0]
+        assert f"{said[word]}; bands" in pages[word].partition('role="img"')[2].partition(">")[0], (
+            "for who can't see it"
+        )
+
+
+async def test_long_charts_are_not_asked_for_at_every_change() -> None:
+    world = World(samples=[Sample("p-1", "heart_rate", NOW - ago(minutes=k + 1), 70) for k in range(90)])
+    reader = FakeReader(world)
+    asked: list[int] = []
+    answer = reader.series
+
+    async def counting(*given: Any) -> tuple[Series, ...]:
+        asked.append(given[-1])
+        return await answer(*given)
+
+    reader.series = counting  # type: ignore[assignment]
+    async with visiting(reader) as client:
+        for word in ("30d", "1h", "30d", "1h", "30d"):
+            assert (await client.get(f"/patients/p-1?range={word}")).status_code == 200
+    assert sorted(asked) == [15, 15, 3_600]
 
 
 async def test_an_alert_of_somebody_never_measured_has_a_page(visit: Visit) -> None:

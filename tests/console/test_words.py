@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.words import age, clock_time, metric_name, said_value, stale_after_s, unit_of
+from console.chart_view import RANGES
+from console.words import age, clock_time, metric_name, resolution, said_value, stale_after_s, unit_of
 from tests.console.conftest import NOW
 from vitals.catalogue import BY_CODE, METRICS
 
@@ -57,3 +58,19 @@ def test_times_name_their_zone_and_an_earlier_day() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     assert clock_time(NOW, berlin, NOW) == "05:12:44 CEST"
     assert clock_time(NOW - timedelta(hours=6), berlin, NOW) == "2026-07-23 23:12:44 CEST"
+
+
+@pytest.mark.parametrize(
+    ("step_s", "said"),
+    [(15, "15 seconds, made from single samples"), (60, "1 minute, made from 1-minute values"),
+     (300, "5 minutes, made from 1-minute values"), (900, "15 minutes, made from 15-minute values"),
+     (3_600, "1 hour, made from hourly values"), (21_600, "6 hours, made from hourly values"),
+     (86_400, "1 day, made from hourly values"), (90, "90 seconds, made from single samples")],
+)  # fmt: skip
+def test_a_chart_says_what_a_point_is(step_s: int, said: str) -> None:
+    assert resolution(step_s) == f"One point is the mean of {said}; bands span lowest to highest."
+
+
+def test_no_range_asks_for_more_points_than_a_chart_can_show() -> None:
+    for shown in RANGES.values():
+        assert shown.length.total_seconds() / shown.step_s <= 1_500, shown.word

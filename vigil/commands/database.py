@@ -40,31 +40,18 @@ def migrate(
 
 @app.command()
 def status() -> None:
-    """Show the mode (TimescaleDB or stock PostgreSQL), migrations, how far each topic is stored, what came twice."""
+    """Show the mode and what it costs, migrations, sizes, how far each topic is stored, what came twice."""
     from timeseries.migrate import status as read
-    from timeseries.overview import overview
+    from timeseries.overview import extension, overview
+    from vigil import database_screen as screen
 
     url = settings().database()
     found = read(url)
-    console = Console()
-    words = {"timescale": "TimescaleDB", "stock": "stock PostgreSQL: rollups are rebuilt by `vigil db rollup`"}
-    console.print(f"mode        {words[found.mode]}")
-    console.print(f"applied     {', '.join(found.applied) or 'nothing'}")
-    console.print(f"pending     {', '.join(found.pending) or 'nothing'}")
+    console = screen.console()
+    screen.show_schema(console, found, extension(url))
     if found.pending:
         raise typer.Exit(1)
-    table = Table("table", "rows (estimate)", "bytes", box=None)
-    seen = overview(url)
-    for name, rows, size in seen.tables:
-        table.add_row(name, f"{rows:,}", f"{size:,}")
-    console.print(table)
-    for topic, partitions, stored, age_s in seen.watermarks:
-        console.print(f"{topic}: {partitions} partitions, {stored:,} records stored, last {age_s:,.0f} s ago")
-    if seen.duplicates:
-        again = Table("told again by", "reason", "samples, 7 days", "ever", box=None)
-        for adapter, reason, recent, ever in seen.duplicates:
-            again.add_row(adapter, reason, f"{recent:,}", f"{ever:,}")
-        console.print(again)
+    screen.show_overview(console, overview(url))
 
 
 @app.command()

@@ -85,45 +85,61 @@ CROSS JOIN LATERAL (
 WHERE p.patient_id = ANY (%(patients)s::text[]) AND m.code = ANY (%(metrics)s::text[])
 ORDER BY p.patient_id, m.metric_key, d.device_id, o.source_app, b.bucket;
 
--- name: minute_series
--- Trustworthy values from the minute rollup; stretches that it has not seen yet (dirty_ranges) from the samples, so
--- that a chart never waits for a refresh. A dirty stretch stays within its hour, hence no minute is counted twice. Below
--- the raw horizon of a metric only the history knows, and what is dirty there says nothing.
+-- name: dirty_stretches
+-- What no rollup has seen yet of these people, newest first, in whole buckets of %(width)s. A stretch stays within its
+-- hour. Long charts take %(dirty)s of them (minutes: all, NULL), or one chart would read a year of samples after an import.
+SELECT d.patient_key, date_bin(%(width)s, d.from_time, '2000-01-01 00:00:00+00') AS from_time,
+       date_bin(%(width)s, d.to_time, '2000-01-01 00:00:00+00') + %(width)s AS to_time
+FROM patients p JOIN dirty_ranges d USING (patient_key)
+WHERE p.patient_id = ANY (%(patients)s::text[]) AND d.to_time >= %(from)s AND d.from_time < %(to)s
+ORDER BY d.hour DESC
+LIMIT %(dirty)s;
+
+-- name: rollup_series
+-- Trustworthy values from {view}, a rollup whose buckets are %(width)s wide; the dirty stretches from the samples, so that
+-- a chart never waits for a refresh. Below the raw horizon of a metric only the history knows, and what is dirty there
+-- says nothing. The bounds of all stretches say nothing new: they are constants, and only those keep TimescaleDB from
+-- looking into every chunk.
 WITH series AS (
     SELECT l.patient_key, l.metric_key, l.origin_key, coalesce(h.horizon, '-infinity') AS horizon
     FROM patients p JOIN latest l USING (patient_key) JOIN metrics m USING (metric_key)
     LEFT JOIN metric_horizons h USING (metric_key)
     WHERE p.patient_id = ANY (%(patients)s::text[]) AND m.code = ANY (%(metrics)s::text[])
 ), dirty AS (
-    SELECT d.patient_key, date_trunc('minute', d.from_time) AS from_time,
-           date_trunc('minute', d.to_time) + INTERVAL '1 minute' AS to_time
-    FROM dirty_ranges d
-    WHERE d.patient_key IN (SELECT patient_key FROM series) AND d.to_time >= %(from)s AND d.from_time < %(to)s
-), minutes AS (
+    SELECT *
+    FROM unnest(%(dirty_patients)s::integer[], %(dirty_froms)s::timestamptz[], %(dirty_tos)s::timestamptz[])
+        AS d (patient_key, from_time, to_time)
+), buckets AS (
     SELECT s.patient_key, s.metric_key, s.origin_key, v.bucket AS time, v.sum, v.min, v.max, v.n
     FROM series s
     CROSS JOIN LATERAL ( -- OFFSET keeps it a question about one series, so that the index answers it
         SELECT a.bucket, a.sum, a.min, a.max, a.n
-        FROM vitals_1m_all a
+        FROM {view} a
         WHERE a.patient_key = s.patient_key AND a.metric_key = s.metric_key AND a.origin_key = s.origin_key
-          AND a.bucket >= date_trunc('minute', %(from)s::timestamptz) AND a.bucket < %(to)s
+          AND a.bucket >= date_bin(%(width)s, %(from)s::timestamptz, '2000-01-01 00:00:00+00') AND a.bucket < %(to)s
         OFFSET 0) v
     WHERE NOT EXISTS (SELECT 1 FROM dirty d
                       WHERE d.patient_key = s.patient_key AND d.from_time >= s.horizon
                         AND v.bucket >= d.from_time AND v.bucket < d.to_time)
     UNION ALL
-    SELECT a.patient_key, a.metric_key, a.origin_key, a.time, a.value, a.value, a.value, 1
+    SELECT s.patient_key, s.metric_key, s.origin_key, v.time, v.value, v.value, v.value, 1
     FROM series s
     JOIN dirty d ON d.patient_key = s.patient_key AND d.from_time >= s.horizon
-    JOIN samples a ON (a.patient_key, a.metric_key, a.origin_key) = (s.patient_key, s.metric_key, s.origin_key)
-    WHERE a.time >= greatest(d.from_time, date_trunc('minute', %(from)s::timestamptz))
-      AND a.time < least(d.to_time, %(to)s::timestamptz)
-      AND a.quality >= 0.5 AND a.flags & 128 = 0
+    CROSS JOIN LATERAL (
+        SELECT a.time, a.value
+        FROM samples a
+        WHERE a.patient_key = s.patient_key AND a.metric_key = s.metric_key AND a.origin_key = s.origin_key
+          AND a.time >= greatest(d.from_time, date_bin(%(width)s, %(from)s::timestamptz, '2000-01-01 00:00:00+00'))
+          AND a.time < least(d.to_time, %(to)s::timestamptz)
+          AND a.time >= %(dirty_from)s AND a.time < %(dirty_to)s
+          AND a.quality >= 0.5 AND a.flags & 128 = 0
+        OFFSET 0) v
 )
 SELECT p.patient_id, m.code AS metric, d.device_id, o.source_app,
-       date_bin(make_interval(secs => %(step)s), t.time, date_trunc('minute', %(from)s::timestamptz)) AS bucket,
+       date_bin(make_interval(secs => %(step)s), t.time,
+                date_bin(%(width)s, %(from)s::timestamptz, '2000-01-01 00:00:00+00')) AS bucket,
        sum(t.sum) / sum(t.n) AS mean, min(t.min) AS low, max(t.max) AS high, sum(t.n)::bigint AS n
-FROM minutes t
+FROM buckets t
 JOIN patients p USING (patient_key)
 JOIN metrics m USING (metric_key)
 JOIN origins o USING (origin_key)
