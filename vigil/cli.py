@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from vigil.commands import archive, data, database, demo, device, erase, hold, quarantine, services, topics
+from vigil.commands import archive, data, database, demo, device, erase, hold, imports, quarantine, services, topics
 from vitals.errors import VigilError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ demo.register(app)
 services.register(app)
 data.register(app)
 erase.register(app)
+imports.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
 app.add_typer(quarantine.app, name="quarantine")

@@ -1,0 +1,5 @@
+"""Fitbit: the account archive, as fitbit.com or Google Takeout hand it out."""
+
+from devices.fitbit.adapter import ADAPTER
+
+__all__ = ["ADAPTER"]
