@@ -1,4 +1,4 @@
-"""Heart Rate Measurement, 0x2A37 (Bluetooth Heart Rate Service 1.0, §3.1.1), little-endian throughout.
+"""Heart Rate Service 1.0: Heart Rate Measurement 0x2A37 (§3.1) and Body Sensor Location 0x2A38 (§3.2).
 
 Flags octet: bit 0 the heart rate is uint16 (else uint8); bits 1-2 sensor contact (00 and 01 not supported, 10
 supported but not detected, 11 detected); bit 3 energy expended follows, uint16 kJ; bit 4 every remaining octet belongs
@@ -12,15 +12,16 @@ from typing import Final
 
 import numpy as np
 
-from devices.errors import MalformedFrame
+from devices.gatt.characteristic import Characteristic
+from devices.gatt.frame import Frame
 from vitals.batch import SampleColumns, sample_columns
 from vitals.catalogue import BY_CODE
 from vitals.quality import Context
 
 UUID16: Final = "2A37"
 NAME: Final = "Heart Rate Measurement"
-MAX_LENGTH: Final = 512
-"""The longest attribute value that ATT allows (Core 5.4, Vol 3, Part F, §3.2.9)."""
+LOCATIONS: Final = ("other", "chest", "wrist", "finger", "hand", "ear_lobe", "foot")
+"""Where the sensor sits, by the number that 0x2A38 holds; further numbers are reserved."""
 
 _HEART_RATE: Final = BY_CODE["heart_rate"].number
 _RR_INTERVAL: Final = BY_CODE["rr_interval"].number
@@ -45,41 +46,20 @@ class HeartRateMeasurement:
 
 def decode(payload: bytes) -> HeartRateMeasurement:
     """Decode one notification. Raises `MalformedFrame` where it is too short for its flags, too long or uneven."""
-    if not payload:
-        raise _malformed("expected a flags octet at offset 0, got 0 octets", payload)
-    if len(payload) > MAX_LENGTH:
-        raise _malformed(f"expected at most {MAX_LENGTH} octets, got {len(payload)}", payload)
-    flags = payload[0]
-    heart_rate, offset = _number(payload, 1, 2 if flags & 0x01 else 1, "the heart rate")
-    energy = None
-    if flags & 0x08:
-        energy, offset = _number(payload, offset, 2, "the energy expended")
-    return HeartRateMeasurement(heart_rate, _contact(flags), energy, _rr_ticks(payload, offset, present=flags & 0x10))
+    frame = Frame(f"{NAME} ({UUID16})", payload)
+    flags = frame.flags()
+    heart_rate = frame.uint(2 if flags & 0x01 else 1, "the heart rate")
+    energy = frame.uint(2, "the energy expended") if flags & 0x08 else None
+    contact = bool(flags & 0x02) if flags & 0x04 else None
+    return HeartRateMeasurement(heart_rate, contact, energy, _rr_ticks(frame) if flags & 0x10 else ())
 
 
-def _contact(flags: int) -> bool | None:
-    return bool(flags & 0x02) if flags & 0x04 else None
-
-
-def _number(payload: bytes, offset: int, size: int, what: str) -> tuple[int, int]:
-    end = offset + size
-    if len(payload) < end:
-        raise _malformed(f"expected {what}, {size} octet(s) at offset {offset}, got {len(payload)} octets", payload)
-    return int.from_bytes(payload[offset:end], "little"), end
-
-
-def _rr_ticks(payload: bytes, offset: int, *, present: int) -> tuple[int, ...]:
-    """Read the RR intervals. Octets that bit 4 does not claim are a later specification's, and ignored."""
-    if not present:
-        return ()
-    rest = len(payload) - offset
+def _rr_ticks(frame: Frame) -> tuple[int, ...]:
+    """Read the RR intervals: all that is left, and at least one."""
+    rest = frame.left
     if rest == 0 or rest % 2:
-        raise _malformed(f"expected RR intervals of 2 octets each from offset {offset}, got {rest} octets", payload)
-    return tuple(int.from_bytes(payload[at : at + 2], "little") for at in range(offset, len(payload), 2))
-
-
-def _malformed(expected: str, payload: bytes) -> MalformedFrame:
-    return MalformedFrame(f"{NAME} ({UUID16})", expected, payload)
+        raise frame.malformed(f"RR intervals of 2 octets each from offset {frame.offset}, got {rest} octets")
+    return tuple(np.frombuffer(frame.rest(), "<u2").tolist())
 
 
 def to_json(measurement: HeartRateMeasurement) -> dict[str, object]:
@@ -121,3 +101,22 @@ def to_samples(measurement: HeartRateMeasurement, received_us: int) -> SampleCol
         quality=np.array(qualities, np.float32),
         context=int(Context.NO_CONTACT) if off_body else 0,
     )
+
+
+def decode_location(payload: bytes) -> str:
+    """Return where the sensor sits: one of `LOCATIONS`, or `reserved`. Raises `MalformedFrame` for no octet."""
+    number = Frame("Body Sensor Location (2A38)", payload).uint(1, "a location octet")
+    return LOCATIONS[number] if number < len(LOCATIONS) else "reserved"
+
+
+def location_json(location: str) -> dict[str, object]:
+    """Return the location for people to read."""
+    return {"characteristic": "2A38", "name": "Body Sensor Location", "location": location}
+
+
+CHARACTERISTICS: Final = (
+    Characteristic(UUID16, NAME, decode, to_json, to_samples, service_uuid16="180D", how="notify"),
+    Characteristic(
+        "2A38", "Body Sensor Location", decode_location, location_json, service_uuid16="180D", how="read"
+    ),
+)  # fmt: skip
