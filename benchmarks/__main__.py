@@ -3,10 +3,11 @@
 import argparse
 import json
 
-from benchmarks import recorder, sizing, storage, waveforms, wire
+from benchmarks import recorder, simulator, sizing, storage, waveforms, wire
 
 BENCHMARKS = {
     "recorder": recorder.run,
+    "simulator": simulator.run,
     "sizing": sizing.run,
     "storage": storage.run,
     "wire": wire.run,

@@ -7,7 +7,20 @@ import sys
 import typer
 from rich.console import Console
 
-from vigil.commands import archive, data, database, demo, device, erase, hold, imports, quarantine, services, topics
+from vigil.commands import (
+    archive,
+    data,
+    database,
+    demo,
+    device,
+    erase,
+    hold,
+    imports,
+    quarantine,
+    services,
+    simulate,
+    topics,
+)
 from vitals.errors import VigilError
 
 app = typer.Typer(
@@ -32,6 +45,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(device.app, name="device")
 app.add_typer(hold.app, name="hold")
+app.add_typer(simulate.app, name="simulate")
 app.add_typer(archive.app, name="archive")
 app.add_typer(data.healthkit, name="healthkit")
 

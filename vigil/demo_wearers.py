@@ -46,7 +46,7 @@ def wearers(count: int, start_us: int) -> Sequence[Wearer]:
     people = [wearer(seed, patient=f"demo-{seed:02d}", beats=False) for seed in range(1, count + 1)]
     if count > 1:
         worse = Deterioration(start_us - 15 * US_PER_S, rise_s=20.0, hold_s=120.0, recover_s=60.0)
-        people[1] = replace(people[1], deteriorations=(worse,))
+        people[1] = replace(people[1], scenarios=(worse,))
     return people
 
 

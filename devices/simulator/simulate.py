@@ -6,119 +6,148 @@ making [a, c). That is how a live wearer, second by second, and a year of histor
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.simulator.beats import rr_intervals
-from devices.simulator.noise import Floats, Ints, normal, uniform
-from devices.simulator.physiology import Physiology, physiology
+from devices.simulator.beats import MINUTE_US, span
+from devices.simulator.channels import Due, beats_of, due, read, sleep_of, windows_from
+from devices.simulator.fault import Told
+from devices.simulator.faults import FirmwareChange, apply_all, whole
+from devices.simulator.noise import Floats, Ints
+from devices.simulator.physiology import Course, course
 from devices.simulator.wearer import Wearer
 from vitals.batch import SampleColumns, sample_columns
-from vitals.catalogue import BY_CODE, Kind, Metric
-from vitals.clock import US_PER_S
+from vitals.catalogue import BY_CODE
+from vitals.ids import DeviceId, device_id
 from vitals.quality import Context
 
-_NOISE_SD: Final = {
-    "heart_rate": 0.8, "spo2": 0.35, "respiratory_rate": 0.5, "body_temperature": 0.04, "hrv_rmssd": 2.0
-}  # fmt: skip
-_DECIMALS: Final = {"heart_rate": 0, "spo2": 0, "respiratory_rate": 0, "body_temperature": 1, "hrv_rmssd": 1}
-_WINDOWED: Final = frozenset({"hrv_rmssd"})
-"""Channels whose value is made over the whole cadence before it, as `duration` then says."""
-_STEPS_A_MINUTE: Final = 110.0
-_SIMULATED: Final = (*_DECIMALS, "steps")
+FIRST_FIRMWARE: Final = "1.0"
+LATENCY_US: Final = 300_000
 _RR_INTERVAL: Final = BY_CODE["rr_interval"]
 _SPO2: Final = BY_CODE["spo2"].number
-
-
-def simulate(who: Wearer, start_us: int, end_us: int, *, latency_us: int = 300_000) -> SampleColumns:
-    """Return all samples whose measurement ends within [start_us, end_us), in that order (then by metric).
-
-    Written at that end, received `latency_us` later; `zone_offset_min` is the wearer's. Raises ValueError for a
-    channel that is not simulated.
-    """
-    parts = [_due(who, code, cadence_s, start_us, end_us) for code, cadence_s in who.cadences_s.items()]
-    if who.beats:
-        parts.append(_beats(who, start_us, end_us))
-    ends = np.concatenate([part.ends for part in parts])
-    begins = np.concatenate([part.begins for part in parts])
-    metric = np.concatenate([np.full(len(part.ends), part.metric.number, np.int16) for part in parts])
-    true = physiology(who, ends)
-    columns = sample_columns(
-        begins,
-        metric,
-        _values(who, parts, true),
-        received_us=ends + latency_us,
-        written_us=ends,
-        # An RR interval's length is its value; the catalogue gives the sample itself none.
-        duration_ms=np.where(metric == _RR_INTERVAL.number, 0, (ends - begins) // 1_000).astype(np.int64),
-        zone_offset_min=who.zone_offset_min,
-        quality=np.where(metric == _SPO2, 1.0 - 0.4 * true.moving, 1.0).astype(np.float32),
-        context=_context(true),
-    )
-    return columns.take(np.lexsort((metric, begins, ends)))
+_SLEEP: Final = ("sleep_stage", "in_bed")
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One channel's measurements: when they end and begin, and their number on the time axis (RR: 1/1024 s)."""
+class Stretch:
+    """Samples that one device told while it ran one firmware; in order of the true end of their measurement."""
 
-    metric: Metric
-    ends: Ints
-    begins: Ints
-    index: Ints
-
-
-def _due(who: Wearer, code: str, cadence_s: float, start_us: int, end_us: int) -> _Part:
-    if code not in _SIMULATED:
-        raise ValueError(f"the simulator has no channel {code}; it has {', '.join(_SIMULATED)}")
-    metric, cadence_us = BY_CODE[code], round(cadence_s * US_PER_S)
-    spans = metric.kind is Kind.INTERVAL or code in _WINDOWED
-    # Intervals keep to the clock; points are spread, so that a thousand wearers do not all speak at once.
-    phase_us = 0 if spans else int(uniform(who.seed, metric.number, np.array([-1]))[0] * cadence_us)
-    index = np.arange(-((phase_us - start_us) // cadence_us), -((phase_us - end_us) // cadence_us), dtype=np.int64)
-    ends = index * cadence_us + phase_us
-    return _Part(metric, ends, ends - (cadence_us if spans else 0), index)
+    device_id: DeviceId
+    firmware: str
+    samples: SampleColumns
 
 
-def _beats(who: Wearer, start_us: int, end_us: int) -> _Part:
-    ends, ticks = rr_intervals(who, start_us, end_us)
-    return _Part(_RR_INTERVAL, ends, ends - np.round(ticks * (1e6 / 1_024)).astype(np.int64), ticks)
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What arrives of a piece of a wearer's time, and what each of their faults did to it, in their order."""
+
+    stretches: tuple[Stretch, ...]
+    counts: tuple[Counter[str], ...]
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return sum(len(one.samples) for one in self.stretches)
 
 
-def _values(who: Wearer, parts: list[_Part], true: Physiology) -> Floats:
-    values, first = [], 0
-    for part in parts:
-        values.append(_value(who, part, true, slice(first, first + len(part.ends))))
-        first += len(part.ends)
-    return np.concatenate(values)
+def simulate(who: Wearer, start_us: int, end_us: int, *, latency_us: int = LATENCY_US) -> SampleColumns:
+    """Return all samples whose measurement ends within [start_us, end_us), in that order (then by metric).
+
+    Written at that end, received `latency_us` later; `zone_offset_min` is the wearer's. This is what a device without
+    faults tells, and `tell` what arrives of it. Raises ValueError for a channel that is not simulated.
+    """
+    return _measured(who, start_us, end_us, latency_us)[1]
 
 
-def _value(who: Wearer, part: _Part, true: Physiology, where: slice) -> Floats:
-    code, metric = part.metric.code, part.metric
-    if code == "rr_interval":
-        return part.index.astype(np.float64) * (1_000 / 1_024)
-    if code == "steps":
-        return _steps(who, part)
-    noisy = getattr(true, code)[where] + _NOISE_SD[code] * normal(who.seed, 100 + metric.number, part.index)
-    rounded: Floats = np.clip(np.round(noisy, _DECIMALS[code]), metric.low, metric.high)
-    return rounded
+def tell(who: Wearer, start_us: int, end_us: int, *, latency_us: int = LATENCY_US) -> Telling:
+    """Return what arrives of what is measured within [start_us, end_us), after all of the wearer's faults.
+
+    A sample stays in the piece in which it was measured, however late it arrives: that says `received_us`. So pieces,
+    joined, are the whole, and their counts add up to the whole's.
+    """
+    told, counts = apply_all(who.faults, whole(*_measured(who, start_us, end_us, latency_us)), who.seed)
+    return Telling(tuple(_stretches(who, told)), counts)
 
 
-def _steps(who: Wearer, part: _Part) -> Floats:
-    """Return whole steps taken in each interval, from how the wearer moved at four moments of it."""
-    span_us = part.ends - part.begins
-    moments = np.concatenate([part.begins + span_us * eighth // 8 for eighth in (1, 3, 5, 7)])
-    moving = physiology(who, moments).moving.reshape(4, -1)
-    mean = (moving[0] + moving[1] + moving[2] + moving[3]) / 4.0
-    expected = mean * _STEPS_A_MINUTE * span_us / (60 * US_PER_S)
-    steps: Floats = np.floor(expected * (0.9 + 0.2 * uniform(who.seed, 150, part.index)))
-    return steps
+def devices_of(who: Wearer) -> list[tuple[DeviceId, str]]:
+    """Return (id, firmware) of each device in the order in which firmware changes bring them."""
+    found = [(who.device_id, FIRST_FIRMWARE)]
+    for one in who.faults:
+        if isinstance(one, FirmwareChange):
+            found.append((device_id(found[-1][0] + one.suffix), one.firmware))
+    return found
 
 
-def _context(true: Physiology) -> NDArray[np.int16]:
-    active = np.where(true.moving > 0.2, int(Context.MOTION_ACTIVE), int(Context.MOTION_SEDENTARY))
-    asleep = np.where(true.asleep > 0.5, int(Context.ASLEEP), 0)
+def _stretches(who: Wearer, told: Told) -> list[Stretch]:
+    known = devices_of(who)
+    if len(known) == 1:
+        return [Stretch(known[0][0], known[0][1], told.samples)] if len(told.at_us) else []
+    return [
+        Stretch(known[number][0], known[number][1], told.take(told.device == number).samples)
+        for number in np.unique(told.device).tolist()
+    ]
+
+
+def _measured(who: Wearer, start_us: int, end_us: int, latency_us: int) -> tuple[Ints, SampleColumns]:
+    """Return (when each measurement ends, the samples)."""
+    dues = [due(who, code, cadence_s, start_us, end_us) for code, cadence_s in who.cadences_s.items()]
+    dues = [one for one in dues if one.metric.code not in _SLEEP]
+    truth = _truth_for(who, dues, start_us, end_us)
+    beats = beats_of(who, dues, start_us, end_us, truth)
+    parts = [(one, read(who, one, truth, beats)) for one in dues]
+    parts += [sleep_of(who, code, start_us, end_us) for code in _SLEEP if code in who.cadences_s]
+    if who.beats:
+        ends, ticks = (column[beats[0] >= start_us] for column in beats)
+        begins = ends - np.round(ticks * (1e6 / 1_024)).astype(np.int64)
+        parts.append((Due(_RR_INTERVAL, ends, begins, ends), ticks.astype(np.float64) * (1_000 / 1_024)))
+    parts.sort(key=lambda part: part[0].metric.number)
+    return _columns(who, parts, truth, latency_us)
+
+
+def _truth_for(who: Wearer, dues: list[Due], start_us: int, end_us: int) -> Course:
+    begins = [int(one.begins[0]) for one in dues if len(one.begins)]
+    first = min([start_us, *begins])
+    if who.beats or windows_from(dues, start_us) < start_us:
+        minutes = span(windows_from(dues, start_us), max(end_us, start_us + 1))
+        return course(who, min(first, minutes[0] * MINUTE_US), max(end_us, minutes[1] * MINUTE_US))
+    return course(who, first, end_us)
+
+
+def _columns(
+    who: Wearer, parts: list[tuple[Due, Floats]], truth: Course, latency_us: int
+) -> tuple[Ints, SampleColumns]:
+    ends = np.concatenate([part.ends for part, _ in parts])
+    order = np.argsort(ends, kind="stable")  # the parts stand in order of their metric: so do samples of one moment
+    ends = ends[order]
+    begins = np.concatenate([part.begins for part, _ in parts])[order]
+    metric = np.repeat(
+        np.array([part.metric.number for part, _ in parts], np.int16), [len(part.ends) for part, _ in parts]
+    )[order]
+    knot, _ = truth.place(ends)
+    # An RR interval's length is its value; the catalogue gives the sample itself none.
+    duration_ms = np.where(metric == _RR_INTERVAL.number, 0, (ends - begins) // 1_000)
+    quality = np.ones(len(ends), np.float32)
+    spo2 = np.flatnonzero(metric == _SPO2)
+    quality[spo2] -= np.float32(0.4) * truth.at_knots.moving[knot[spo2]].astype(np.float32)
+    return ends, sample_columns(
+        begins,
+        metric,
+        np.concatenate([values for _, values in parts])[order],
+        received_us=ends + latency_us,
+        written_us=ends,
+        duration_ms=duration_ms,
+        zone_offset_min=who.zone_offset_min,
+        quality=quality,
+        context=_context(truth)[knot],
+    )
+
+
+def _context(truth: Course) -> NDArray[np.int16]:
+    """Return the context at each knot."""
+    active = np.where(truth.at_knots.moving > 0.2, int(Context.MOTION_ACTIVE), int(Context.MOTION_SEDENTARY))
+    asleep = np.where(truth.at_knots.asleep > 0.5, int(Context.ASLEEP), 0)
     return (active | asleep).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Who is simulated: a person's physiology and habits, and the deteriorations scripted for them."""
+"""Who is simulated: a person's physiology and habits, what befalls them, and what their device does wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from devices.simulator import noise
-from vitals.clock import US_PER_S
+from devices.simulator.fault import Fault
+from devices.simulator.scenario import Scenario
 from vitals.ids import DeviceId, PatientId, device_id, patient_id
 
 CADENCES_S: Final[Mapping[str, float]] = MappingProxyType(
@@ -21,39 +22,29 @@ CADENCES_S: Final[Mapping[str, float]] = MappingProxyType(
         "body_temperature": 60.0,
         "hrv_rmssd": 300.0,
         "steps": 60.0,
+        "sleep_stage": 30.0,
+        "in_bed": 30.0,
     }
 )
-"""Seconds between samples by metric code; `rr_interval` has none of its own: it comes beat by beat."""
+"""Seconds between samples by metric code; of sleep the length of an epoch, as its samples are whole stretches.
 
-
-@dataclass(frozen=True, slots=True)
-class Deterioration:
-    """From `start_us` the wearer gets worse for `rise_s`, stays so for `hold_s` and recovers over `recover_s`."""
-
-    start_us: int
-    rise_s: float = 600.0
-    hold_s: float = 1_800.0
-    recover_s: float = 1_800.0
-
-    @property
-    def worst_us(self) -> int:
-        """When the vitals have reached their worst."""
-        return self.start_us + round(self.rise_s * US_PER_S)
-
-    @property
-    def relief_us(self) -> int:
-        """When they begin to recover."""
-        return self.worst_us + round(self.hold_s * US_PER_S)
-
-    def severity(self, time_us: noise.Ints) -> noise.Floats:
-        """Return how far each time is into it, 0 (well) to 1 (worst)."""
-        rise = np.clip((time_us - self.start_us) / (max(self.rise_s, 1e-3) * US_PER_S), 0.0, 1.0)
-        fall = np.clip((time_us - self.relief_us) / (max(self.recover_s, 1e-3) * US_PER_S), 0.0, 1.0)
-        return np.minimum(_ease(rise), 1.0 - _ease(fall))
-
-
-def _ease(x: noise.Floats) -> noise.Floats:
-    return x * x * (3.0 - 2.0 * x)
+`rr_interval` has none of its own: it comes beat by beat.
+"""
+ALL_CADENCES_S: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        **CADENCES_S,
+        "pulse_rate": 5.0,
+        "enmo": 5.0,
+        "wrist_temperature": 60.0,
+        "hrv_sdnn": 300.0,
+        "active_energy": 60.0,
+        "glucose": 300.0,
+        "bp_systolic": 3_600.0,
+        "bp_diastolic": 3_600.0,
+        "battery": 600.0,
+    }
+)
+"""Every channel that is simulated, as somebody has it who wears a strap, a watch, a cuff and a glucose sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +60,13 @@ class Wearer:
     respiratory_rate: float = 15.0
     temperature: float = 36.7
     rmssd_ms: float = 38.0
+    systolic: float = 122.0
+    glucose: float = 92.0  # mg/dL, before meals
     bed_h: float = 23.0  # local hours; sleep lies between one noon and the next
     wake_h: float = 7.0
     liveliness: float = 0.35  # the share of waking half hours with a bout of activity
-    deteriorations: tuple[Deterioration, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()
+    faults: tuple[Fault, ...] = ()
     cadences_s: Mapping[str, float] = field(default_factory=lambda: CADENCES_S)
     beats: bool = True  # whether RR intervals are told as well
 
@@ -83,12 +77,13 @@ def wearer(
     patient: str | None = None,
     device: str | None = None,
     zone_offset_min: int = 0,
-    deteriorations: tuple[Deterioration, ...] = (),
+    scenarios: tuple[Scenario, ...] = (),
+    faults: tuple[Fault, ...] = (),
     cadences_s: Mapping[str, float] = CADENCES_S,
     beats: bool = True,
 ) -> Wearer:
     """Make a healthy adult whose constitution follows from `seed`. Raises `InvalidId` for ids that are not opaque."""
-    n = noise.normal(seed, 0, np.arange(8, dtype=np.int64)).clip(-2.0, 2.0).tolist()
+    n = noise.normal(seed, 0, np.arange(10, dtype=np.int64)).clip(-2.0, 2.0).tolist()
     return Wearer(
         seed=seed,
         patient_id=patient_id(patient or f"sim-{seed:05d}"),
@@ -102,7 +97,10 @@ def wearer(
         bed_h=23.0 + 0.6 * n[5],
         wake_h=7.0 + 0.6 * n[6],
         liveliness=0.35 + 0.1 * n[7],
-        deteriorations=deteriorations,
+        systolic=122.0 + 5.0 * n[8],
+        glucose=92.0 + 5.0 * n[9],
+        scenarios=scenarios,
+        faults=faults,
         cadences_s=cadences_s,
         beats=beats,
     )
