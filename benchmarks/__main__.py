@@ -3,9 +3,10 @@
 import argparse
 import json
 
-from benchmarks import recorder, simulator, sizing, storage, waveforms, wire
+from benchmarks import apple, recorder, simulator, sizing, storage, waveforms, wire
 
 BENCHMARKS = {
+    "apple": apple.run,
     "recorder": recorder.run,
     "simulator": simulator.run,
     "sizing": sizing.run,

@@ -1,10 +1,15 @@
-"""Imports an Apple Health export: reads it as a stream, sends it on the backfill lane, sums up what became of it."""
+"""Imports an Apple Health export: reads it as a stream, sends it on the backfill lane, sums up what became of it.
+
+An import that was interrupted is said again: it begins at the file's beginning, and whatever had been stored is found
+there and stored no second time (a sample's identity decides, docs/decisions/0006-versions-and-tombstones.md). It keeps
+no place of its own: what a broker acknowledged may never have been stored, and reading a gigabyte takes seconds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +18,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from devices.apple import Batch, ExportSummary, read_export
-from ingest.publisher import Publisher
-from ingest.topics import SAMPLES_BACKFILL
+from devices.adapter import Piece
+from devices.apple import ExportSummary, read_export
 from stream.validate import REASONS, reasons
+from vigil.imports import send
 from vigil.settings import Settings, settings
-from vitals.batch import BatchHeader, SampleColumns
+from vitals.batch import SampleColumns
 from vitals.catalogue import BY_CODE
 from vitals.clock import system_clock
-from vitals.ids import PatientId, patient_id
+from vitals.ids import patient_id
 
 ADAPTER = "apple-export"
 _DRY_RUN_KEY = b"only for a summary that nobody keeps"
@@ -40,19 +45,19 @@ def import_export(file: Path, patient: str, *, dry_run: bool, config: Settings |
     summary, refused = ExportSummary(), Counter[str]()
     with _bar() as bar:
         task = bar.add_task("reading", total=None)
-        batches = read_export(
+        read = read_export(
             file,
             received_us=system_clock(),
             hash_key=key,
             summary=summary,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+        pieces = _counted(read, refused)
         try:
             if dry_run:
-                for batch in batches:
-                    refused += _refused(batch.samples)
+                deque(pieces, maxlen=0)
             else:
-                asyncio.run(_send(config.broker(), whose, batches, refused))
+                asyncio.run(send(config.broker(), ADAPTER, whose, pieces))
         finally:
             typer.echo(json.dumps(summed_up(summary, refused), indent=2))
 
@@ -70,16 +75,16 @@ def _bar() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _refused(samples: SampleColumns) -> Counter[str]:
+def _refused(samples: SampleColumns | None) -> Counter[str]:
     """Count what the recorder will quarantine, by reason; workouts and beats are counted apart from records."""
+    if samples is None:
+        return Counter()
     codes = reasons(samples)
     codes = codes[(codes > 0) & ~np.isin(samples.metric, _NOT_RECORDS)]
     return Counter(str(REASONS[code]) for code in codes)
 
 
-async def _send(broker: str, whose: PatientId, batches: Iterator[Batch], refused: Counter[str]) -> None:
-    async with Publisher(broker, linger_ms=50) as publisher:
-        for batch in batches:
-            refused.update(_refused(batch.samples))
-            header = BatchHeader(whose, batch.device_id, batch.source_app, ADAPTER)
-            await publisher.publish(header, batch.samples, topic=SAMPLES_BACKFILL)
+def _counted(pieces: Iterator[Piece], refused: Counter[str]) -> Iterator[Piece]:
+    for piece in pieces:
+        refused.update(_refused(piece.samples))
+        yield piece

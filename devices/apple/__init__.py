@@ -1,7 +1,7 @@
-"""Apple Health: the export that an iPhone makes (`export.zip`), streamed into sample batches."""
+"""Apple Health: the export that an iPhone makes (`export.zip`), streamed into pieces of samples, sessions and ECGs."""
 
-from devices.apple.collect import Batch
+from devices.apple.adapter import ADAPTER
 from devices.apple.reader import read_export
 from devices.apple.summary import ExportSummary, Rejected
 
-__all__ = ["Batch", "ExportSummary", "Rejected", "read_export"]
+__all__ = ["ADAPTER", "ExportSummary", "Rejected", "read_export"]

@@ -63,11 +63,14 @@ class DateReader:
 
         It is that of `zone` (an IANA name), where this machine knows it, else the one that `text` ends with.
         """
-        place = self._zone(zone) if zone else None
+        offset = self.offset_in(zone, time_us) if zone else None
+        return self._offsets[text[19:]] if offset is None else offset
+
+    def offset_in(self, zone: str, time_us: int) -> int | None:
+        """Return the offset of `zone` at a time, None for a zone that this machine does not know."""
+        place = self._zone(zone)
         offset = None if place is None else to_datetime(time_us).astimezone(place).utcoffset()
-        if offset is not None:
-            return offset // timedelta(minutes=1)
-        return self._offsets[text[19:]]
+        return None if offset is None else offset // timedelta(minutes=1)
 
     def _zone(self, name: str) -> tzinfo | None:
         if name not in self._zones:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from devices.apple import quantities
+from devices.apple import categories, quantities
 from devices.apple.beats import Beat, rr_intervals
 from devices.apple.dates import BadDate, DateReader
+from devices.apple.elements import Attributes
+from devices.apple.nights import add_sleep
 from devices.apple.origin import Origin, Origins
-from devices.apple.scanner import Attributes
+from devices.apple.plain import plain_text
+from devices.apple.plain_columns import PlainColumns, add_rows, context_of
 from devices.apple.summary import ExportSummary, Rejected
+from devices.apple.units import converted
 from vitals.catalogue import BY_CODE
-from vitals.quality import Context
 
 _RR_INTERVAL: Final = BY_CODE["rr_interval"].number
 _WORKOUT: Final = BY_CODE["workout"].number
-_DECIMALS: Final = 6
-"""Converted values are rounded so that 0.58 of 100 is 58, not 57.99999999999999: the same in every import."""
-_MOTION: Final = {"1": int(Context.MOTION_SEDENTARY), "2": int(Context.MOTION_ACTIVE)}
+_SLEEP: Final = (categories.IN_BED, categories.SLEEP_STAGE)
+_MINDFUL: Final = BY_CODE["mindful_session"].number
 
 
 class _Refused(Exception):
@@ -39,22 +41,58 @@ class RecordReader:
 
     def record(self, attributes: Attributes, metadata: Attributes | None, beats: list[Beat] | None) -> None:
         """Turn one Record into a row, and its beats into further ones."""
+        told = self._told(attributes, metadata)
+        if told is not None:
+            origin, row = told
+            origin.rows.extend(row)
+            if beats:
+                self._add_beats(origin, row, beats)
+
+    def plain(self, found: Sequence[tuple[bytes, ...]]) -> None:
+        """Turn many plain Records (fields as in `plain.Plain`) into rows: the same as one by one, in their order."""
+        records = PlainColumns(found, self._dates, self._received_us)
+        origins, at = records.origins(self._origins)
+        for index in records.others.tolist():
+            told = self._told(*records.attributes(index))
+            if told is not None:
+                at[index] = len(origins)
+                origins.append(told[0])
+                records.rows[index] = told[1]
+        for kind, count in records.unread.items():
+            self._summary.unknown_type(plain_text(kind), count)
+        unread = records.unread.total()
+        usual = len(found) - len(records.others) - unread
+        self._summary.read += usual + unread
+        self._summary.accepted += usual
+        if unread:
+            self._summary.rejected[Rejected.UNKNOWN_METRIC.value] += unread
+        add_rows(origins, at, records.rows)
+
+    def _told(self, attributes: Attributes, metadata: Attributes | None) -> tuple[Origin, tuple[float, ...]] | None:
+        """Return a record's origin and row, None where it gives none; counted either way."""
         self._summary.read += 1
         try:
             metric, value, suffix = self._measured(attributes)
             origin, row = self._row(attributes, metadata, metric, value, suffix)
         except _Refused as refused:
             self._summary.rejected[refused.reason.value] += 1
-            return
+            return None
         self._summary.accepted += 1
-        origin.rows.extend(row)
-        if beats:
-            self._add_beats(origin, row, beats)
+        if metric in _SLEEP:
+            add_sleep(self._origins, origin, *_stretch(row))
+        elif metric == _MINDFUL:
+            self._origins.add_session(origin, "mindfulness", *_stretch(row), ("mindful_session",))
+        return origin, row
 
-    def other(self, name: str, attributes: Attributes, metadata: Attributes | None) -> None:
-        """Turn a Workout into a row; count summaries and correlations; let everything else (Me, routes) pass by."""
+    def other(
+        self, name: str, attributes: Attributes, metadata: Attributes | None, statistics: Sequence[str] = ()
+    ) -> None:
+        """Turn a Workout into a row; count summaries and correlations; let everything else (Me, routes) pass by.
+
+        A workout's totals are sums of records that stand in the file themselves: only which they are is kept.
+        """
         if name == "Workout":
-            self._workout(attributes, metadata)
+            self._workout(attributes, metadata, statistics)
         elif name == "ActivitySummary":
             self._summary.activity_summaries += 1
         elif name == "Correlation":
@@ -77,8 +115,8 @@ class RecordReader:
 
     def _measured(self, attributes: Attributes) -> tuple[int, float, str]:
         """Return metric, value and the origin's suffix. Raises `_Refused`."""
-        kind = attributes.get("type")
-        channel = quantities.CHANNELS.get((kind or "", attributes.get("unit")))
+        kind = attributes.get("type") or ""
+        channel = quantities.channel_of(kind, attributes.get("unit") or "")
         if channel is None:
             return self._category(kind, attributes)
         try:
@@ -89,19 +127,15 @@ class RecordReader:
             raise _Refused(Rejected.VALUE) from None
         if not math.isfinite(value):
             raise _Refused(Rejected.NOT_FINITE)
-        if channel.factor != 1.0:
-            value = round(value * channel.factor + channel.offset, _DECIMALS)
-        elif channel.offset:
-            value = round(value + channel.offset, _DECIMALS)
-        return channel.metric, value, channel.suffix
+        return channel.metric, converted(value, channel.scale), channel.suffix
 
-    def _category(self, kind: str | None, attributes: Attributes) -> tuple[int, float, str]:
-        if kind == quantities.SLEEP_TYPE:
-            found = quantities.SLEEP_VALUES.get(attributes.get("value", ""))
+    def _category(self, kind: str, attributes: Attributes) -> tuple[int, float, str]:
+        if kind in categories.TYPES:
+            found = categories.category_of(kind, attributes.get("value", "HKCategoryValueNotApplicable"))
             if found is None:
                 raise _Refused(Rejected.VALUE if "value" in attributes else Rejected.MISSING_ATTRIBUTE)
-            return found[0], float(found[1]), ""
-        if kind is None:
+            return found[0], float(found[1]), found[2]
+        if "type" not in attributes:
             raise _Refused(Rejected.MISSING_ATTRIBUTE)
         if kind in quantities.QUANTITY_TYPES:
             raise _Refused(Rejected.UNIT if "unit" in attributes else Rejected.MISSING_ATTRIBUTE)
@@ -127,7 +161,7 @@ class RecordReader:
         if end_us < start_us:
             raise _Refused(Rejected.DURATION)
         if metadata is not None:
-            zone, context = metadata.get("HKTimeZone"), _context(metadata)
+            zone, context = metadata.get("HKTimeZone"), context_of(metadata)
         offset_min = dates.zone_offset_min(start_text, start_us, zone)
         return origin, (start_us, (end_us - start_us) // 1_000, offset_min, metric, value, context, written_us)
 
@@ -139,24 +173,27 @@ class RecordReader:
         self._summary.rr_intervals += len(intervals)
         self._summary.unread_beats += unread
 
-    def _workout(self, attributes: Attributes, metadata: Attributes | None) -> None:
+    def _workout(self, attributes: Attributes, metadata: Attributes | None, statistics: Sequence[str]) -> None:
         self._summary.workouts += 1
         try:
-            origin, row = self._row(attributes, metadata, _WORKOUT, _workout_type(attributes), "")
+            number, word = _workout_type(attributes)
+            origin, row = self._row(attributes, metadata, _WORKOUT, float(number), "")
         except _Refused as refused:
             self._summary.rejected_workouts[refused.reason.value] += 1
             return
         self._summary.accepted_workouts += 1
         origin.rows.extend(row)
+        told = {code for kind in statistics if (code := quantities.code_of(kind))}
+        self._origins.add_session(origin, "workout", *_stretch(row), ("workout", *sorted(told)), label=word)
 
 
-def _workout_type(attributes: Attributes) -> float:
+def _stretch(row: Sequence[float]) -> tuple[int, int]:
+    """Return start and end of a row in microseconds."""
+    return int(row[0]), int(row[0] + row[1] * 1_000)
+
+
+def _workout_type(attributes: Attributes) -> tuple[int, str]:
     kind = attributes.get("workoutActivityType")
     if kind is None:
         raise _Refused(Rejected.MISSING_ATTRIBUTE)
-    return float(quantities.WORKOUTS.get(kind, quantities.OTHER_WORKOUT))
-
-
-def _context(metadata: Attributes) -> int:
-    motion = _MOTION.get(metadata.get("HKMetadataKeyHeartRateMotionContext", ""), 0)
-    return motion | (Context.USER_ENTERED if metadata.get("HKWasUserEntered") == "1" else 0)
+    return categories.WORKOUTS.get(kind, categories.OTHER)

@@ -20,6 +20,7 @@ class Rejected(StrEnum):
     DURATION = "duration"  # it ends before it starts
     MISSING_ATTRIBUTE = "missing_attribute"
     NOT_WELL_FORMED = "not_well_formed"  # its XML is damaged
+    OVERSIZED = "oversized"  # an ECG file that is larger than any
 
 
 _TYPE_NAME: Final = re.compile(r"HK[A-Za-z0-9]{1,120}")
@@ -30,7 +31,7 @@ _MAX_TYPES: Final = 500
 class ExportSummary:
     """Filled while an export is read. `read == accepted + sum(rejected.values())`, always, for Record elements.
 
-    `by_metric` counts samples as they are handed out, so at the end
+    The same holds for workouts and for ECG files. `by_metric` counts samples as they are handed out, so at the end
     `sum(by_metric.values()) == accepted + accepted_workouts + rr_intervals`.
     """
 
@@ -44,6 +45,13 @@ class ExportSummary:
     rejected_workouts: Counter[str] = field(default_factory=Counter)
     rr_intervals: int = 0
     unread_beats: int = 0
+    ecgs: int = 0
+    accepted_ecgs: int = 0
+    rejected_ecgs: Counter[str] = field(default_factory=Counter)
+    sessions: int = 0
+    waveforms: int = 0
+    """Chunks of ECG handed out."""
+
     activity_summaries: int = 0
     correlations: int = 0
     nested_records: int = 0
@@ -52,10 +60,10 @@ class ExportSummary:
     damaged_others: int = 0
     """Damaged elements that are neither Record nor Workout."""
 
-    def unknown_type(self, name: str) -> None:
-        """Count a type that Vigil does not read; whatever is no HealthKit identifier counts as `other`."""
+    def unknown_type(self, name: str, count: int = 1) -> None:
+        """Count records of a type that Vigil does not read; whatever is no HealthKit identifier counts as `other`."""
         known = _TYPE_NAME.fullmatch(name) and (name in self.unknown_types or len(self.unknown_types) < _MAX_TYPES)
-        self.unknown_types[name if known else "other"] += 1
+        self.unknown_types[name if known else "other"] += count
 
     def to_json(self) -> dict[str, object]:
         """Return the summary as `vigil healthkit import --dry-run` prints it."""
@@ -70,6 +78,11 @@ class ExportSummary:
             "rejected_workouts": dict(sorted(self.rejected_workouts.items())),
             "rr_intervals": self.rr_intervals,
             "unread_beats": self.unread_beats,
+            "ecgs": self.ecgs,
+            "accepted_ecgs": self.accepted_ecgs,
+            "rejected_ecgs": dict(sorted(self.rejected_ecgs.items())),
+            "sessions": self.sessions,
+            "waveforms": self.waveforms,
             "activity_summaries": self.activity_summaries,
             "correlations": self.correlations,
             "nested_records": self.nested_records,

@@ -4,6 +4,7 @@ import io
 import os
 import random
 import tracemalloc
+import zipfile
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.apple import Batch, ExportSummary, read_export, source
+from devices.adapter import Piece
+from devices.apple import ExportSummary, read_export, source
 from devices.apple.origin import Origins
 from devices.apple.records import RecordReader
 from devices.apple.scanner import MAX_TOKEN, ElementScanner
@@ -24,12 +26,12 @@ CDA = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"><id/></Cli
 
 def _fails(data: bytes, says: str) -> tuple[int, MalformedExport]:
     """Read what there is; return how many samples came before the error, and the error."""
-    summary, batches = ExportSummary(), list[Batch]()
+    summary, batches = ExportSummary(), list[Piece]()
     with pytest.raises(MalformedExport, match=says) as caught:
         batches.extend(read_export(io.BytesIO(data), received_us=NOW_US, hash_key=KEY, summary=summary))
     check(summary, batches)
     assert caught.value.records == summary.read
-    return sum(len(batch.samples) for batch in batches), caught.value
+    return len(samples(batches)) if batches else 0, caught.value
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,44 @@ def test_a_damaged_correlation_does_not_count_its_records_twice() -> None:
     assert (summary.read, summary.accepted, summary.damaged_others) == (2, 2, 1)
 
 
+NEXT_DAY = {"startDate": "2024-01-02 10:00:00 +0100", "endDate": "2024-01-02 10:00:00 +0100"}
+DATES = 'startDate="2024-01-01 10:00:00 +0100" endDate="2024-01-01 10:00:00 +0100"'
+
+
+@pytest.mark.parametrize("size", [1 << 18, 97, 1])
+@pytest.mark.parametrize("after", ["", f"<Correlation {DATES}>{element()}</Correlation>", "<Workout/>", element()])
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_a_correlation_without_its_end_costs_no_record(
+    count: int, after: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "CHUNK_BYTES", size)
+    follow = [element(**NEXT_DAY, value=str(40 + i % 100)) for i in range(count)]
+    open_ended = f"<Correlation {DATES}>{element()}{element(unit='count/s', value='1')}"
+    batches, summary = read(document(open_ended, *follow, *([after] if after else [])))
+    follow_on = 1 if after == element() else 0  # it has the Correlation's dates, but stands behind one that has not
+    assert samples(batches).value.tolist() == [40.0 + i % 100 for i in range(count)] + [60.0] * follow_on
+    assert (summary.read, summary.accepted, summary.damaged_others) == (count + follow_on,) * 2 + (1,)
+    assert summary.nested_records == 2 + (after.startswith("<Correlation"))
+
+
+def test_a_nested_record_may_have_dates_of_its_own() -> None:
+    inside = f"<Correlation {DATES}>{element()}{element(**NEXT_DAY)}{element()}</Correlation>"
+    _, summary = read(document(element(), element(**NEXT_DAY), inside, element()))
+    assert (summary.read, summary.accepted, summary.correlations, summary.nested_records) == (3, 3, 1, 3)
+
+
+def test_a_file_cut_short_in_a_correlation_without_its_end_still_costs_no_record() -> None:
+    data = document(f"<Correlation {DATES}>{element()}", element(**NEXT_DAY), element(**NEXT_DAY))
+    assert _fails(data[: data.index(b"</HealthData")], "cut short")[0] == 2
+
+
+def test_a_damaged_record_in_a_correlation_whose_end_is_missing_costs_itself() -> None:
+    broken = element().replace("/>", ">")
+    data = document(f"<Correlation {DATES}>{element()}", element(**NEXT_DAY), broken, element(**NEXT_DAY))
+    _, summary = read(data)
+    assert (summary.read, summary.accepted, summary.damaged_others) == (2, 2, 1)
+
+
 def test_a_damaged_workout_is_counted_with_the_workouts() -> None:
     _, summary = read(document(element(), "<Workout bad/>", "<Workout><WorkoutEvent bad/></Workout>", element()))
     assert (summary.read, summary.accepted, summary.rejected_workouts) == (2, 2, {"not_well_formed": 2})
@@ -100,6 +140,7 @@ def test_the_cuts_between_chunks_do_not_matter(cuts: list[int]) -> None:
     scanner.close()
     whole = read(data)[1]
     whole.by_metric.clear()
+    whole.sessions = 0  # counted when they are handed out, as samples by metric are
     assert summary == whole
 
 
@@ -159,7 +200,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "export.xml"
     path.write_bytes(b"<HealthData>" + record * 60_000 + b"</HealthData>")
     tracemalloc.start()
-    count = sum(len(b.samples) for b in read_export(path, received_us=NOW_US, hash_key=KEY))
+    count = sum(len(b.samples or ()) for b in read_export(path, received_us=NOW_US, hash_key=KEY))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 60_000
@@ -215,7 +256,8 @@ def test_a_ratio_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bomb_that_lies_about_its_size_is_stopped_while_unpacking() -> None:
-    stream = source.ExportStream(io.BytesIO(b"x" * (3 * source.CHUNK_BYTES)), 10, 2 * source.CHUNK_BYTES, packed=True)
+    archive = zipfile.ZipFile(io.BytesIO(zipped()))
+    stream = source.ExportStream(io.BytesIO(b"x" * (3 * source.CHUNK_BYTES)), 10, 2 * source.CHUNK_BYTES, archive)
     with pytest.raises(MalformedExport, match="which it cannot be"):
         list(stream.chunks())
 

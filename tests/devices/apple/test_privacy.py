@@ -7,11 +7,13 @@ from dataclasses import asdict
 
 import pytest
 
-from devices.apple import ExportSummary, read_export
+from devices.adapter import Reading
+from devices.apple import ADAPTER, ExportSummary, read_export
 from devices.errors import MalformedExport
+from ingest.waveform_record import encode_chunk
 from tests.devices.apple.exports import KEY, NOW_US, document, element, read, zipped
 from vitals.batch import BatchHeader, to_arrow
-from vitals.ids import patient_id
+from vitals.ids import is_opaque, patient_id
 
 SECRETS = ("Petronella", "Quackenbush", "1971-11-23", "ABNegative", "52.3675", "Utrecht")
 NAME = "Petronella Quackenbush"
@@ -54,14 +56,69 @@ def test_nothing_that_comes_out_holds_a_name(caplog: pytest.LogCaptureFixture) -
     for batch in batches:
         BatchHeader(patient_id("p-1"), batch.device_id, batch.source_app, "apple_export")  # opaque ids, both
         _holds_no_secret(repr(batch) + batch.device_id + batch.source_app)
+        assert batch.samples is not None
         _holds_no_secret(to_arrow(batch.samples).serialize().to_pybytes())
         _holds_no_secret(pickle.dumps(batch))
     _holds_no_secret(repr(summary) + repr(asdict(summary)) + repr(summary.to_json()) + caplog.text)
 
 
+ECG = (
+    f'Name,"{NAME}"\nDate of Birth,1971-11-23\nRecorded Date,2024-01-01 10:00:00 +0100\nClassification,"{NAME}"\n'
+    f'Symptoms,"{NAME}, Utrecht"\nDevice,"{NAME}"\nSample Rate,512 hertz\n{NAME},{NAME}\nLead,{NAME}\n\n1.5\n2.5\n'
+)
+STATISTICS = (
+    f'<Workout workoutActivityType="HKWorkoutActivityTypeRunning" sourceName="{NAME}" startDate="2024-01-01 10:00:00 '
+    f'+0100" endDate="2024-01-01 11:00:00 +0100"><WorkoutStatistics type="{NAME}"/>'
+    f'<WorkoutEvent type="{NAME}"/></Workout>'
+)
+FOLDER = f"{NAME} export"
+
+
+def _zip_with_everything() -> bytes:
+    usual = [
+        element(sourceName=NAME, sourceVersion=NAME, device=DEVICE, type=kind, value=value).replace(
+            "/>", f'><MetadataEntry key="{NAME}" value="{NAME}"/></Record>'
+        )
+        for kind, value in (
+            ("HKQuantityTypeIdentifierHeartRate", "60"),
+            (NAME, "60"),
+            ("HKCategoryTypeIdentifierHeadache", NAME),
+            ("HKCategoryTypeIdentifierSleepAnalysis", "HKCategoryValueSleepAnalysisInBed"),
+            ("HKCategoryTypeIdentifierMindfulSession", NAME),
+        )
+    ]
+    return zipped(**{
+        f"{FOLDER}/{NAME}.xml": document(*PLANTED, STATISTICS, *usual * 5),
+        f"{FOLDER}/electrocardiograms/{NAME}.csv": ECG.encode(),
+        f"{FOLDER}/electrocardiograms/{NAME} 2.csv": f"{NAME} born 1971-11-23 in Utrecht".encode(),
+        f"{FOLDER}/workout-routes/{NAME}.gpx": b"<gpx><trkpt lat='52.3675'/></gpx>",
+        f"{FOLDER}/export_cda.xml": b"<ClinicalDocument>Utrecht</ClinicalDocument>",
+    })  # fmt: skip
+
+
+def test_nothing_of_a_whole_zip_holds_a_name_through_the_adapter_either(caplog: pytest.LogCaptureFixture) -> None:
+    reading = Reading(NOW_US, KEY)
+    with caplog.at_level(logging.DEBUG):
+        pieces = list(ADAPTER.read(io.BytesIO(_zip_with_everything()), reading))
+    told = reading.tally
+    assert told.read == told.accepted + told.rejected.total() + told.ignored.total()
+    assert (told.waveforms, told.sessions, told.by_metric["heart_rate"]) == (1, 8, 8)
+    assert told.by_metric.total() == sum(len(piece.samples or ()) for piece in pieces)
+    for piece in pieces:
+        header = BatchHeader(patient_id("p-1"), piece.device_id, piece.source_app, ADAPTER.name)
+        _holds_no_secret(repr(piece) + repr(header))
+        _holds_no_secret(pickle.dumps(piece))
+        for chunk in piece.waveforms:
+            record = encode_chunk(header, chunk)
+            _holds_no_secret(record.value + repr(record.headers).encode())
+        assert all(is_opaque(one.session_id) and is_opaque(one.label or "x") for one in piece.sessions)
+    _holds_no_secret(repr(told) + repr(told.to_json()) + caplog.text)
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        _zip_with_everything()[:-30],
         document(*PLANTED)[:-20],
         document(*PLANTED, f"<{NAME.replace(' ', '')}>" * 50),
         f"{NAME} born 1971-11-23".encode(),

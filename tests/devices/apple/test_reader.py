@@ -1,19 +1,29 @@
 """Exports read to the end: our fixture, and real fragments against the csv files that came with them."""
 
 import csv
+import io
 import json
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.apple import ExportSummary, read_export
-from tests.devices.apple.exports import FIXTURES, KEY, NOW_US, document, element, origins, read, samples
+from devices.adapter import Adapter, Reading
+from devices.apple import ADAPTER, ExportSummary, read_export
+from devices.apple.categories import SYMPTOMS
+from devices.errors import MalformedExport
+from stream.validate import reasons
+from tests.devices.apple.exports import FIXTURES, KEY, NOW_US, document, element, origins, read, samples, sessions
+from vitals.adapters import is_export
 from vitals.batch import metric_codes, to_arrow
 from vitals.clock import from_datetime
+from vitals.ids import is_opaque
 from vitals.quality import Context
 
 WATCH = (
@@ -133,6 +143,34 @@ def test_the_zone_that_a_record_names_is_the_wearers(zone: str, offset: int) -> 
         ("EnvironmentalAudioExposure", "dBASPL", "71", "environmental_sound", 71),
         ("RestingHeartRate", "count/min", "55", "resting_heart_rate", 55),
         ("BloodPressureSystolic", "kPa", "16", "bp_systolic", 120.009852),
+        ("FlightsClimbed", "count", "3", "flights_climbed", 3),
+        ("BasalEnergyBurned", "kJ", "4184", "resting_energy", 1_000),
+        ("VO2Max", "mL/min·kg", "41.5", "vo2_max", 41.5),
+        ("VO2Max", "mL/(kg*min)", "41.5", "vo2_max", 41.5),
+        ("WalkingHeartRateAverage", "count/min", "101", "walking_heart_rate", 101),
+        ("HeartRateRecoveryOneMinute", "count/min", "27.5", "heart_rate_recovery", 27.5),
+        ("NumberOfTimesFallen", "count", "1", "falls", 1),
+        ("Height", "ft", "6", "body_height", 182.88),
+        ("Height", "cm", "181", "body_height", 181),
+        ("Height", "m", "1.81", "body_height", 181),
+        ("LeanBodyMass", "lb", "100", "lean_body_mass", 45.359237),
+        ("PeripheralPerfusionIndex", "%", "0.031", "perfusion_index", 3.1),
+        ("InsulinDelivery", "IU", "4", "insulin", 4),
+        ("DietaryCarbohydrates", "g", "12.5", "carbohydrates", 12.5),
+        ("WalkingSpeed", "km/hr", "3.6", "speed", 1),
+        ("RunningSpeed", "mi/hr", "10", "speed", 4.4704),
+        ("BasalBodyTemperature", "degC", "36.4", "body_temperature", 36.4),
+        ("DistanceSwimming", "yd", "100", "distance", 91.44),
+        ("BloodGlucose", "mmol&lt;180.1558800000541&gt;/L", "5.5", "glucose", 99.085734),
+        ("BloodGlucose", "mmol&lt;180.15588&gt;/L", "5.5", "glucose", 99.085734),
+        ("BloodGlucose", "mmol/L", "5.5", "glucose", 99.085734),
+        ("HeartRate", "count\u00a0/\u00a0min", "60", "heart_rate", 60),
+        ("HeartRate", "次/分", "60", "heart_rate", 60),
+        ("HeartRate", "уд/мин", "60", "heart_rate", 60),
+        ("ActiveEnergyBurned", "千卡", "12", "active_energy", 12),
+        ("ActiveEnergyBurned", "cal", "12000", "active_energy", 12),
+        ("BodyTemperature", "°F", "98.6", "body_temperature", 37),
+        ("BodyMass", "公斤", "70", "weight", 70),
     ],
 )  # fmt: skip
 def test_units(kind: str, unit: str, value: str, code: str, expected: float) -> None:
@@ -144,6 +182,9 @@ def test_units(kind: str, unit: str, value: str, code: str, expected: float) -> 
     ("record", "reason"),
     [
         (element(unit="stone"), "unit"),
+        (element(type="HKQuantityTypeIdentifierBloodGlucose", unit="mmol&lt;97&gt;/L"), "unit"),
+        (element(type="HKCategoryTypeIdentifierHeadache", value="Terrible"), "value"),
+        (element(type="HKCategoryTypeIdentifierHeadache", value="7"), "value"),
         (element(unit=None), "missing_attribute"),
         (element(type=None), "missing_attribute"),
         (element(value=None), "missing_attribute"),
@@ -153,7 +194,7 @@ def test_units(kind: str, unit: str, value: str, code: str, expected: float) -> 
         (element(value="-inf"), "not_finite"),
         (element(value="sixty"), "value"),
         (element(type="HKCategoryTypeIdentifierSleepAnalysis", value="Snoring"), "value"),
-        (element(type="HKQuantityTypeIdentifierRunningSpeed"), "unknown_metric"),
+        (element(type="HKQuantityTypeIdentifierPhysicalEffort"), "unknown_metric"),
         (element(endDate="2024-01-01 09:59:59 +0100"), "duration"),
         *((element(startDate=date), "date") for date in (
             "", "2024-01-01", "2024-02-30 10:00:00 +0100", "2024-01-01 24:00:00 +0100", "2024-01-01 10:60:00 +0100",
@@ -166,10 +207,121 @@ def test_one_bad_record_costs_that_record(record: str, reason: str) -> None:
     assert (summary.read, summary.accepted, summary.rejected) == (3, 2, {reason: 1})
 
 
+def _category(kind: str, value: str | None, **attributes: str) -> str:
+    end = {"endDate": "2024-01-01 10:20:00 +0100"} | attributes
+    return element(type="HKCategoryTypeIdentifier" + kind, value=value, unit=None, **end)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code", "number"),
+    [
+        *((("SleepAnalysis", "HKCategoryValueSleepAnalysis" + name, *told)) for name, told in {
+            "InBed": ("in_bed", 1), "Asleep": ("sleep_stage", 1), "AsleepUnspecified": ("sleep_stage", 1),
+            "Awake": ("sleep_stage", 2), "AsleepCore": ("sleep_stage", 3), "AsleepDeep": ("sleep_stage", 4),
+            "AsleepREM": ("sleep_stage", 5)}.items()),
+        ("SleepAnalysis", "0", "in_bed", 1),
+        ("SleepAnalysis", "5", "sleep_stage", 5),
+        ("MindfulSession", "HKCategoryValueNotApplicable", "mindful_session", 1),
+        ("MindfulSession", None, "mindful_session", 1),
+        ("LowHeartRateEvent", "HKCategoryValueNotApplicable", "heart_rate_event", 1),
+        ("HighHeartRateEvent", "HKCategoryValueNotApplicable", "heart_rate_event", 2),
+        ("IrregularHeartRhythmEvent", "HKCategoryValueNotApplicable", "heart_rate_event", 3),
+        ("Headache", "HKCategoryValueSeveritySevere", "symptom", 4),
+        ("Fatigue", "HKCategoryValueSeverityNotPresent", "symptom", 1),
+        ("MoodChanges", "HKCategoryValuePresencePresent", "symptom", 0),
+        ("AppetiteChanges", "HKCategoryValueAppetiteChangesDecreased", "symptom", 0),
+    ],
+)  # fmt: skip
+def test_categories(kind: str, value: str | None, code: str, number: int) -> None:
+    columns = samples(read(document(_category(kind, value)))[0])
+    assert (metric_codes(columns), columns.value.tolist(), columns.duration_ms.tolist()) == (
+        [code],
+        [number],
+        [1_200_000],
+    )
+    assert not reasons(columns).any(), "what the catalogue takes"
+
+
+def test_two_symptoms_of_one_moment_are_two_samples_and_their_origins_are_opaque() -> None:
+    kinds = [kind.removeprefix("HKCategoryTypeIdentifier") for kind in SYMPTOMS]
+    found = origins(read(document(*(_category(kind, "HKCategoryValueSeverityMild") for kind in kinds)))[0])
+    assert len(found) == len(kinds) == 39
+    assert all(is_opaque(app) for _, app in found)
+
+
+def test_a_night_is_one_session_of_its_source_and_another_hour_another() -> None:
+    def stage(start: str, end: str, name: str, source: str = "Watch") -> str:
+        value = "HKCategoryValueSleepAnalysis" + name
+        return _category("SleepAnalysis", value, startDate=start, endDate=end, sourceName=source)
+
+    text = document(
+        stage("2024-01-01 23:00:00 +0000", "2024-01-02 00:00:00 +0000", "AsleepCore"),
+        stage("2024-01-02 00:00:00 +0000", "2024-01-02 00:30:00 +0000", "AsleepDeep"),
+        stage("2024-01-01 22:50:00 +0000", "2024-01-02 06:00:00 +0000", "InBed", "Phone"),
+        stage("2024-01-02 01:00:00 +0000", "2024-01-02 05:00:00 +0000", "AsleepREM"),
+        stage("2024-01-02 13:00:00 +0000", "2024-01-02 13:30:00 +0000", "AsleepUnspecified"),
+    )
+    found = sessions(read(text)[0])
+    hours = [((one.start_us // 60_000_000) % 1440, (one.end_us - one.start_us) // 60_000_000) for one in found]
+    assert hours == [(1370, 430), (1380, 360), (780, 30)]
+    assert {(one.kind, one.confidence, one.metrics) for one in found} == {("sleep", 0.8, ("sleep_stage", "in_bed"))}
+    assert sessions(read(text, batch_size=1)[0]) == found, "whatever the batches"
+
+
+def test_workouts_and_mindful_minutes_are_sessions() -> None:
+    dates = 'startDate="2024-01-01 10:00:00 +0100" endDate="2024-01-01 10:30:00 +0100"'
+    workout = (
+        f'<Workout workoutActivityType="HKWorkoutActivityTypeTaiChi" sourceName="Watch" {dates}>'
+        f'<WorkoutEvent type="HKWorkoutEventTypePause" {dates}/>'
+        f'<WorkoutStatistics type="HKQuantityTypeIdentifierHeartRate" {dates} average="100" unit="count/min"/>'
+        f'<WorkoutStatistics type="HKQuantityTypeIdentifierNikeFuel" {dates} sum="1" unit="count"/></Workout>'
+    )
+    found, summary = read(document(workout, _category("MindfulSession", "HKCategoryValueNotApplicable")))
+    mindful, exercise = sessions(found)
+    assert (exercise.kind, exercise.label, exercise.metrics) == ("workout", "tai_chi", ("workout", "heart_rate"))
+    assert (exercise.end_us - exercise.start_us, exercise.confidence) == (1_800_000_000, 1.0)
+    assert (mindful.kind, mindful.end_us - mindful.start_us) == ("mindfulness", 1_200_000_000)
+    assert summary.by_metric == {"workout": 1, "mindful_session": 1}, "totals are sums of records told elsewhere"
+    assert all(is_opaque(one.session_id) for one in (mindful, exercise))
+    assert sessions(read(document(workout))[0]) == [exercise], "the same id in every import"
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tdda/export6s3sample.xml",
+        "healthkit-to-sqlite/export.xml",
+        "healthkit-to-sqlite/zip_contents/export.xml",
+        "apple-health-parser/export.xml",
+    ],
+)
+def test_real_exports_are_as_another_parser_counts_them(realdata: Path, name: str) -> None:
+    path = realdata / "apple-health" / name
+    root = ElementTree.parse(path).getroot()
+    expected = Counter[tuple[int, int, int, int]]()
+    for one in root:
+        if one.tag in {"Record", "Workout"}:
+            zone = next(
+                (entry.get("value") for entry in one.iter("MetadataEntry") if entry.get("key") == "HKTimeZone"), ""
+            )
+            start = datetime.strptime(one.attrib["startDate"], "%Y-%m-%d %H:%M:%S %z")
+            local = start.astimezone(ZoneInfo(zone)) if zone else start
+            offset = local.utcoffset() or timedelta()
+            expected[_us(one.attrib["startDate"]), _us(one.attrib["endDate"]), _us(one.attrib["creationDate"]),
+                     offset // timedelta(minutes=1)] += 1  # fmt: skip
+    columns = samples(read(path)[0])
+    ends = columns.start_us + columns.duration_ms * 1_000
+    told = zip(columns.start_us.tolist(), ends.tolist(), columns.written_us.tolist(), columns.zone_offset_min.tolist(),
+               strict=True)  # fmt: skip
+    assert Counter(told) == expected
+    assert not reasons(columns).any()
+
+
 def test_unknown_types_are_counted_by_name_unless_the_name_is_none() -> None:
-    kinds = ["HKQuantityTypeIdentifierRunningSpeed"] * 2 + ["Anna Petronella born 1971"]
+    kinds = ["HKQuantityTypeIdentifierPhysicalEffort"] * 2 + ["Anna Petronella born 1971"]
     _, summary = read(document(*(element(type=kind) for kind in kinds)))
-    assert summary.unknown_types == {"HKQuantityTypeIdentifierRunningSpeed": 2, "other": 1}
+    assert summary.unknown_types == {"HKQuantityTypeIdentifierPhysicalEffort": 2, "other": 1}
 
 
 def test_a_device_is_the_same_whatever_its_software_pointer_or_name() -> None:
@@ -208,9 +360,10 @@ def test_what_a_person_entered_is_marked() -> None:
 def test_batches_hold_each_origin_in_order_and_never_too_much(batch_size: int, sources: list[str]) -> None:
     records = [element(sourceName=name, value=str(30 + index)) for index, name in enumerate(sources)]
     batches, _ = read(document(*records), batch_size=batch_size)
-    assert max(len(batch.samples) for batch in batches) <= batch_size
+    assert max(len(batch.samples or ()) for batch in batches) <= batch_size
     values: dict[str, list[float]] = {}
     for batch in batches:
+        assert batch.samples is not None
         values.setdefault(batch.source_app, []).extend(batch.samples.value.tolist())
     expected = [[30.0 + i for i, one in enumerate(sources) if one == name] for name in dict.fromkeys(sources)]
     assert sorted(values.values()) == sorted(expected)
@@ -228,7 +381,7 @@ def test_batches_come_while_the_file_is_read(tmp_path: Path) -> None:
     )
     next(batches)
     assert 0 < summary.read < 20_000
-    assert sum(len(batch.samples) for batch in batches) == 15_000
+    assert len(samples(list(batches))) == 15_000
     size = path.stat().st_size
     assert told[-1] == (size, size)
     assert told == sorted(told)
@@ -243,3 +396,19 @@ def test_many_sources_do_not_pile_up() -> None:
 def test_a_batch_size_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         list(read_export(FIXTURES / "everyday.xml", received_us=NOW_US, hash_key=KEY, batch_size=0))
+
+
+def test_the_adapter_reads_the_same_and_counts_workouts_and_unread_types_too() -> None:
+    reading = Reading(NOW_US, KEY, batch_size=3)
+    pieces = list(ADAPTER.read(FIXTURES / "everyday.xml", reading))
+    assert isinstance(ADAPTER, Adapter)
+    assert is_export(ADAPTER.name)
+    assert to_arrow(samples(pieces)).num_rows == 19
+    told, (_, summary) = reading.tally, read(FIXTURES / "everyday.xml")
+    assert (told.read, told.accepted) == (summary.read + 2, summary.accepted + 1)
+    assert told.read == told.accepted + told.rejected.total() + told.ignored.total()
+    assert (told.by_metric, told.sessions) == (summary.by_metric, 3)
+    again = Reading(NOW_US, KEY)
+    with pytest.raises(MalformedExport):
+        list(ADAPTER.read(io.BytesIO(document(element())[:-8]), again))
+    assert again.tally.accepted == 1, "what came before the damage is counted"
