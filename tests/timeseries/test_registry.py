@@ -1,6 +1,6 @@
 """The device registry on PostgreSQL, and what recorders read of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_a_device_lives_from_registration_to_retirement(registry: Registry) -> N
 def test_what_cannot_be_is_refused_and_changes_nothing(registry: Registry, database: str) -> None:
     registry.register("d1", STRAP)
     registry.bind("d1", "p1", NOON)
-    refused = [
+    refused: list[Callable[[], None]] = [
         lambda: registry.register("d1", STRAP),
         lambda: registry.register("d2", Description()),
         lambda: registry.register("d2", Description(device_type="watch", permitted=("pulse",))),
