@@ -17,19 +17,15 @@ from timeseries import archive_table as table
 from timeseries.archive_chain import ArchiveDamaged, ArchivedFile
 from timeseries.archive_read import files_of_day, read_rows, verify_file
 from timeseries.archive_storage import open_storage, size_of
+from timeseries.archive_table import UnknownClass
 from timeseries.archive_write import Day, by_file, due_patients, write_file
 from timeseries.queries import load
 from timeseries.rows import Rows
-from vitals.errors import VigilError
 
 __all__ = ["ParquetArchive", "UnknownClass", "archive_day", "is_covered", "read_rows"]
 
 _SQL: Final = load("archive")
 RECHECK: Final = timedelta(days=1)
-
-
-class UnknownClass(VigilError):
-    """There is no retention class of samples of this name."""
 
 
 class ParquetArchive:
@@ -85,8 +81,7 @@ def is_covered(connection: Any, retention_class: str, utc_day: date) -> bool:
 def _may_begin(connection: Any, retention_class: str) -> None:
     if connection.info.transaction_status is not TransactionStatus.IDLE or not connection.autocommit:
         raise ValueError("archiving takes a connection in autocommit mode, outside a transaction")
-    if (retention_class,) not in connection.execute(_SQL["classes"]).fetchall():
-        raise UnknownClass(f"no samples are of class {retention_class}")
+    table.check_class(connection, retention_class)
 
 
 def _recheck(day: Day, recheck: timedelta) -> None:

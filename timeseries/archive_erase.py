@@ -56,7 +56,7 @@ def erase_patient(
     """Erase a patient (opaque id) from the archive and from restores; safe to break off and to repeat.
 
     What `samples` still hold is archived again when it is due, so erase there first. Raises `UnknownPatient`,
-    `UnderHold`, `ArchiveDamaged` (a file that holds the patient is not as it was: nothing of it is changed),
+    `UnderHold`, `ArchiveDamaged` (a file's other rows are not as they were: nothing of it is changed),
     `ArchiveBusy`, `InvalidId` for `who`, `VigilError` without `why`.
     """
     checked_person(who, why)
@@ -110,7 +110,7 @@ def take_out(
     uri, content = _rewritten(storage, one, staying) if staying else (None, None)
     try:
         _swap(connection, one, gone, _columns(one, uri, content), event)
-    except BaseException:
+    except VigilError:  # ours: rolled back for certain. Where the database vanished nobody knows; the next run tidies
         if uri is not None:
             with contextlib.suppress(OSError):
                 remove(storage, uri)
@@ -150,10 +150,10 @@ def _rewritten(storage: fs.FileSystem, one: ArchivedFile, staying: Collection[Le
 
     def write(sink: Any) -> None:
         about = {"vigil.retention_class": one.retention_class, "vigil.utc_day": one.utc_day.isoformat()}
-        writer = FileWriter(sink, LeafHasher(lambda _, patient: salts[patient]), about)
-        for part in slices(storage, one.uri or "", salts.keys()):
-            writer.add_slice(part)
-        writer.close()
+        with FileWriter(sink, LeafHasher(lambda _, patient: salts[patient]), about) as writer:
+            for part in slices(storage, one.uri or "", salts.keys()):
+                writer.add_slice(part)
+            writer.close()
 
     try:
         write_whole(storage, uri, write)

@@ -6,10 +6,11 @@ asks for a patient, a metric or some hours. Memory, writing or reading, is a few
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ _PAGE_BYTES: Final = 128 * 1024
 _DELTA: Final = dict.fromkeys(("time", "duration_ms", "written_at", "received_at"), "DELTA_BINARY_PACKED")
 _DICTIONARY: Final = [name for name in SCHEMA.names if name not in _DELTA]
 _SORTED_BY: Final = ("patient_id", "metric_key", "origin_key", "time", "duration_ms")
-_UNREADABLE: Final = (OSError, pa.ArrowException, ValueError, IndexError)
+_UNREADABLE: Final = (OSError, pa.ArrowException, ValueError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,14 @@ class FileWriter:
         self._held: list[Rows] = []
         self._count = 0
         self.extent = Extent()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let go of a file that nobody wants any more; one that was closed is as it is."""
+        with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+            self._writer.close()
 
     def add(self, rows: Rows, words: Words) -> None:
         """Take the next rows. Raises `UnknownKey` for a key without a word."""

@@ -93,7 +93,7 @@ class Slice:
 
     def runs(self) -> Iterator[tuple[tuple[str, ...], Rows]]:
         """Yield (words, rows) of each run."""
-        ends = [*self.starts[1:], len(self.rows)]
+        ends = [*self.starts[1:], len(self.rows)][: len(self.starts)]
         for words, start, end in zip(self.words, self.starts, ends, strict=True):
             yield words, self.rows[start:end]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from timeseries import archive_table as table
 from timeseries.queries import load
 
 _SQL: Final = load("archive")
@@ -51,7 +52,12 @@ class Overview:
 
 
 def overview(connection: Any, retention_class: str | None, start: date | None, end: date | None) -> Overview:
-    """Return what the archive holds of a class and of UTC days from `start` on and before `end`."""
+    """Return what the archive holds of a class and of UTC days from `start` on and before `end`.
+
+    Raises `UnknownClass`.
+    """
+    if retention_class is not None:
+        table.check_class(connection, retention_class)
     values = {"class": retention_class, "from": start, "to": end}
     held = [Held(*row) for row in connection.execute(_SQL["overview"], values)]
     restores = [Restored(*row) for row in connection.execute(_SQL["restores"])]

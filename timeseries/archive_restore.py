@@ -15,6 +15,7 @@ import numpy as np
 from pyarrow import fs
 
 from timeseries import archive_table as table
+from timeseries.archive_chain import ArchivedFile
 from timeseries.archive_read import files_of_day, versions_of
 from timeseries.archive_table import checked_person, patient_key_of
 from timeseries.archive_versions import standing
@@ -164,17 +165,19 @@ def _steps(todo: Sequence[tuple[str, date, int, int]]) -> Iterator[Step]:
 
 
 def _bring_back(connection: Any, storage: fs.FileSystem, one: Restore, step: Step) -> None:
-    files = files_of_day(connection, step.retention_class, step.utc_day)
-    files = [file for file in files if file.file_id <= one.last_file]
-    rows = standing(versions_of(connection, storage, files, step.patients))
-    rows = rows[(rows["time"] >= from_datetime(one.start)) & (rows["time"] < from_datetime(one.end))]
     values = {
         "restore": one.restore_id, "class": step.retention_class, "day": step.utc_day,
         "patients": list(step.patients), "last_file": one.last_file,
     }  # fmt: skip
+    files = files_of_day(connection, step.retention_class, step.utc_day)
+    files = [file for file in files if file.file_id <= one.last_file]
+    erased_before = _erased(connection, files, step.patients)
+    rows = standing(versions_of(connection, storage, files, step.patients))
+    rows = rows[(rows["time"] >= from_datetime(one.start)) & (rows["time"] < from_datetime(one.end))]
     with connection.transaction():
-        erased = [key for (key,) in connection.execute(_SQL["keep_leaves"], values)]
-        rows = rows[~np.isin(rows["patient_key"], erased)]
+        if connection.execute(_SQL["keep_leaves"], values).fetchall():  # now, or before: then it was never read
+            meanwhile = _erased(connection, files, step.patients) - erased_before
+            rows = rows[~np.isin(rows["patient_key"], [patient for _, patient in meanwhile])]
         if len(rows):
             _put(connection, rows, one.restore_id)
         keys, counts = np.unique(rows["patient_key"], return_counts=True)
@@ -184,6 +187,16 @@ def _bring_back(connection: Any, storage: fs.FileSystem, one: Restore, step: Ste
         counted = connection.execute(_SQL["count_restored"], {"restore": one.restore_id, "rows": len(rows)})
         if counted.fetchone() is None:
             raise NoSuchRestore(f"restore {one.restore_id} was discarded meanwhile")
+
+
+def _erased(connection: Any, files: Sequence[ArchivedFile], patients: Sequence[int]) -> set[tuple[int, int]]:
+    """Return the erased leaves of these patients, as (file id, patient key)."""
+    return {
+        (file.file_id, leaf.patient_key)
+        for file in files
+        for leaf in table.leaves(connection, file.file_id, patients)
+        if leaf.erased_at is not None
+    }
 
 
 def _put(connection: Any, rows: Rows, restore_id: int) -> None:

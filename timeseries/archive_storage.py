@@ -7,6 +7,7 @@ temporary files and manifests.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -40,14 +40,15 @@ def open_storage(uri: str) -> fs.FileSystem:
     """
     if "://" not in uri:
         uri = Path(uri).expanduser().absolute().as_uri()
+    elif "@" in uri:  # anywhere: a secret may hold a slash, and what stands before it is no authority then
+        raise ArchiveUnreachable("the archive's URI holds credentials: give them as AWS_ACCESS_KEY_ID and so on")
     try:
-        if urlsplit(uri).username is not None:
-            raise ArchiveUnreachable("the archive's URI holds credentials: give them as AWS_ACCESS_KEY_ID and so on")
         base, path = fs.FileSystem.from_uri(uri)
         if isinstance(base, fs.LocalFileSystem):
             base.create_dir(path, recursive=True)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise ArchiveUnreachable(f"the archive cannot be opened: {type(error).__name__}: {error}") from None
+        told = str(error).replace(uri, "its URI")  # pyarrow repeats what it cannot read, whatever is in it
+        raise ArchiveUnreachable(f"the archive cannot be opened: {type(error).__name__}: {told}") from None
     return fs.SubTreeFileSystem(path, base)
 
 
@@ -83,8 +84,7 @@ def write_whole(storage: fs.FileSystem, path: str, write: Callable[[Any], None])
     """Let `write` fill the file at `path`, which appears when it is complete and, in a folder, on the disk."""
     local = _local(storage)
     if local is None:
-        with storage.open_output_stream(path, compression=None) as sink:
-            write(sink)
+        _upload(storage, path, write)
         return
     target = local / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +101,16 @@ def write_whole(storage: fs.FileSystem, path: str, write: Callable[[Any], None])
         raise
     for folder in (target.parent, target.parent.parent):
         _sync_folder(folder)
+
+
+def _upload(storage: fs.FileSystem, path: str, write: Callable[[Any], None]) -> None:
+    try:
+        with storage.open_output_stream(path, compression=None) as sink:
+            write(sink)
+    except BaseException:  # pyarrow cannot give an upload up: it ends it, and half a file would stand there
+        with contextlib.suppress(OSError):
+            remove(storage, path)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

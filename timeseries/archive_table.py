@@ -37,6 +37,10 @@ _PATIENCE_S: Final = 15.0
 """A server may take a moment to notice that a killed process is gone and its locks are free."""
 
 
+class UnknownClass(VigilError):
+    """There is no retention class of samples of this name."""
+
+
 class UnknownPatient(VigilError):
     """Nothing is stored under this patient id."""
 
@@ -70,6 +74,13 @@ def patient_key_of(connection: Any, patient: str) -> int:
     if row is None:
         raise UnknownPatient("no patient has that id: nothing is stored under it, and nothing was done")
     return int(row[0])
+
+
+def check_class(connection: Any, retention_class: str) -> None:
+    """Raise `UnknownClass` for a name that no metric of samples has."""
+    classes = sorted(name for (name,) in connection.execute(_SQL["classes"]))
+    if retention_class not in classes:
+        raise UnknownClass(f"no samples are of class {retention_class}; there are {', '.join(classes)}")
 
 
 def checked_person(who: str, why: str | None = None) -> None:

@@ -3,7 +3,7 @@ where the chain breaks. It changes nothing but the time at which a file was last
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -50,9 +50,11 @@ def verify(
     """Read the files of a class and of UTC days from `start` on and before `end`, and the whole chain.
 
     `on_file` is told of each file before it is read, and how many there are. Memory: a few row groups and the leaves of
-    one file. Raises psycopg's errors, and pyarrow's where the storage cannot be reached.
+    one file. Raises `UnknownClass`, psycopg's errors, and pyarrow's where the storage cannot be reached.
     """
     verdict = Verdict()
+    if retention_class is not None:
+        table.check_class(connection, retention_class)
     _chain(connection, verdict)
     chosen = table.files(connection, retention_class, start, end)
     for one in chosen:
@@ -64,65 +66,73 @@ def verify(
 
 
 def _chain(connection: Any, verdict: Verdict) -> None:
+    with connection.transaction():  # one snapshot: what is archived meanwhile is no fault
+        connection.execute(_SQL["one_snapshot"])
+        links = connection.execute(_SQL["chain"]).fetchall()
+        head = connection.execute(_SQL["head"]).fetchone()
+        unexplained = connection.execute(_SQL["erased_without_event"]).fetchall()
     at, previous = 0, GENESIS
-    for (
-        link,
-        file_id,
-        before,
-        chain,
-        name,
-        day,
-        part,
-        root,
-        of_leaves,
-        kind,
-        positions,
-        who,
-        why,
-        when,
-    ) in connection.execute(_SQL["chain"]):
+    for row in links:
         at += 1
-        what = f"link {link}" + (f" ({name} {day} part {part})" if kind is None else f" ({kind}, file {file_id})")
-        if link != at:
-            verdict.faults.append((what, f"links {at} to {link - 1} before it are missing"))
-        elif before != previous:
-            verdict.faults.append((what, "it does not hold the link before it"))
-        if kind is None:
-            record = file_record(link, file_id, name, day, part, root)
-            if root != of_leaves:
-                verdict.faults.append((what, "its leaves in the table are not those that were archived"))
-        else:
-            record = event_record(link, kind, file_id, positions, who, why, when)
-        if link_hash(before, record) != chain:
-            verdict.faults.append((what, "its row in the table was changed"))
-        at, previous = link, chain
-    head = connection.execute(_SQL["head"]).fetchone()
+        verdict.faults += _link(at, previous, row)
+        at, previous = row[0], row[3]
     if head != (at, previous):
-        verdict.faults.append(("the head of the chain", f"it names link {head[0]}, the last one is {at}"))
-    for file_id, position in connection.execute(_SQL["erased_without_event"]):
+        named = "there is none" if head is None else f"it names link {head[0]}"
+        verdict.faults.append(("the head of the chain", f"{named}, the last one is {at}, and its hash is another"))
+    for file_id, position in unexplained:
         verdict.faults.append((f"file {file_id}, leaf {position}", "it is marked as erased, and no event says so"))
     verdict.links, verdict.head = at, previous
 
 
+def _link(at: int, previous: bytes, row: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return what is wrong with one row of the query `chain`, which should be link `at` and hold `previous`."""
+    link, file_id, before, chain, name, day, part, root, of_leaves, kind, positions, who, why, when = row
+    wrong = []
+    if link != at:
+        wrong.append(f"links {at} to {link - 1} before it are missing")
+    elif before != previous:
+        wrong.append("it does not hold the link before it")
+    if kind is None:
+        what = f"link {link} ({name} {day} part {part})"
+        record = file_record(link, file_id, name, day, part, root)
+        if root != of_leaves:
+            wrong.append("its leaves in the table are not those that were archived")
+    else:
+        what = f"link {link} ({kind}, file {file_id})"
+        record = event_record(link, kind, file_id, positions, who, why, when)
+    if link_hash(before, record) != chain:
+        wrong.append("its row in the table was changed")
+    return [(what, one) for one in wrong]
+
+
 def _file(connection: Any, storage: fs.FileSystem, one: ArchivedFile, verdict: Verdict) -> None:
-    wrong = verify_file(connection, storage, one)
-    if wrong and table.file(connection, one.file_id) != one:  # rewritten by an erasure while it was read
-        one = table.file(connection, one.file_id)
-        wrong = verify_file(connection, storage, one)
-    verdict.faults += [(str(one), why) for why in wrong]
+    faults = _faults(connection, storage, one)
+    while faults and (now := table.file(connection, one.file_id)).uri != one.uri:  # rewritten while it was read
+        one, faults = now, _faults(connection, storage, now)
+    verdict.faults += faults
     verdict.files += 1
     verdict.rows += one.rows
     verdict.size_bytes += one.size_bytes
-    if not one.manifest_written or one.replaces is not None:
+    if _unfinished(one):
         verdict.unfinished.append(str(one))
-        return
+
+
+def _unfinished(one: ArchivedFile) -> bool:
+    return not one.manifest_written or one.replaces is not None
+
+
+def _faults(connection: Any, storage: fs.FileSystem, one: ArchivedFile) -> list[tuple[str, str]]:
+    wrong = [(str(one), why) for why in verify_file(connection, storage, one)]
+    if _unfinished(one):
+        return wrong
     path = manifest_name(one.retention_class, one.utc_day, one.part)
     told = manifest(one, table.leaves(connection, one.file_id), table.events(connection, one.file_id))
     found = read_whole(storage, path)
     if found is None:
-        verdict.faults.append((path, "the manifest is missing"))
+        wrong.append((path, "the manifest is missing"))
     elif found != told:
-        verdict.faults.append((path, "the manifest does not say what the table says: one of them was edited"))
+        wrong.append((path, "the manifest does not say what the table says: one of them was edited"))
+    return wrong
 
 
 def _unknown(storage: fs.FileSystem, known: list[ArchivedFile]) -> list[str]:

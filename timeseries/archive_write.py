@@ -135,11 +135,11 @@ def _write(day: Day, uri: str, first: Rows, rest: Iterator[Rows], words: Words) 
 
     def write(sink: Any) -> None:
         about = {"vigil.retention_class": day.retention_class, "vigil.utc_day": day.utc_day.isoformat()}
-        writer = FileWriter(sink, LeafHasher(lambda _, _patient: secrets.token_bytes(16)), about)
-        writer.add(first, words)
-        for rows in rest:
-            writer.add(rows, words)
-        hashed.extend(writer.close(words))
+        with FileWriter(sink, LeafHasher(lambda _, _patient: secrets.token_bytes(16)), about) as writer:
+            writer.add(first, words)
+            for rows in rest:
+                writer.add(rows, words)
+            hashed.extend(writer.close(words))
 
     try:
         write_whole(day.storage, uri, write)

@@ -18,9 +18,18 @@ _UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 def show_overview(found: Overview) -> None:
     """Print what the archive holds, and what was brought back."""
     out = console()
-    if not found.held:
+    if found.held:
+        out.print(_held(found))
+    else:
         out.print("the archive is empty (or has nothing of what was asked for)")
-        return
+    if found.link:
+        out.print(f"[dim]chain: link {found.link:,}, {found.chain.hex()}[/]", soft_wrap=True)
+    if found.restores:
+        out.print()
+        out.print(_restores(found))
+
+
+def _held(found: Overview) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("class", "year"):
         table.add_column(name, no_wrap=True)
@@ -32,11 +41,7 @@ def show_overview(found: Overview) -> None:
             _size(one.size_bytes), f"{one.size_bytes / one.rows:.1f} B", str(one.first), str(one.last),
             f"{one.verified_at:%Y-%m-%d}",
         )  # fmt: skip
-    out.print(table)
-    out.print(f"[dim]chain: link {found.link:,}, {found.chain.hex()}[/]")
-    if found.restores:
-        out.print()
-        out.print(_restores(found))
+    return table
 
 
 def _restores(found: Overview) -> Table:
@@ -96,9 +101,13 @@ def show_verdict(verdict: Verdict) -> None:
     for path in verdict.unknown:
         out.print(f"[yellow]unknown[/]  {path}: the table does not name it (see docs/operations.md)", soft_wrap=True)
     if verdict.faults:
-        out.print(f"[bold red]{len(verdict.faults):,} faults[/]: nothing is dropped that rests on these files")
+        count = len(verdict.faults)
+        told = f"[bold red]{count:,} fault{'s' * (count > 1)}[/]"
+        out.print(f"{told}: nothing is dropped that rests on these files")
     else:
-        out.print(f"everything is as it was archived; chain: link {verdict.links:,}, {verdict.head.hex()}")
+        out.print(
+            f"everything is as it was archived; chain: link {verdict.links:,}, {verdict.head.hex()}", soft_wrap=True
+        )
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

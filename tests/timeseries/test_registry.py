@@ -121,7 +121,8 @@ async def test_a_database_that_is_away_or_behind_is_waited_for(database: str) ->
 def test_the_overview_tells_when_a_device_was_last_heard(registry: Registry, database: str) -> None:
     registry.register("d1", STRAP)
     query(database, """
-        WITH o AS (INSERT INTO origins (device_key, source_app) SELECT device_key, 'app' FROM devices RETURNING origin_key)
+        WITH o AS (INSERT INTO origins (device_key, source_app)
+                   SELECT device_key, 'app' FROM devices RETURNING origin_key)
         INSERT INTO latest SELECT 1, metric_key, origin_key, '2026-03-01 12:00+00', '2026-03-01 12:01+00', value, 1, 0
         FROM o, (VALUES (34, 81.0), (46, -2.5), (1, 60)) AS told (metric_key, value)""")  # fmt: skip
     (one,) = registry.devices()

@@ -1256,9 +1256,10 @@ CREATE OR REPLACE FUNCTION public.samples_of_day(of_class text, day date, of_pat
  LANGUAGE sql
  STABLE
 AS $function$
-    SELECT s.patient_key, count(*), sum(hash_record_extended(
+    -- Hashed once more: the hash of a record is linear in its columns, so two rows that change a value would add up to the same.
+    SELECT s.patient_key, count(*), sum(hashtextextended(hash_record_extended(
                ROW(s.time, s.written_at, s.received_at, s.value, s.patient_key, s.origin_key, s.duration_ms, s.quality,
-                   s.metric_key, s.flags, s.context, s.zone_offset_min), 0))
+                   s.metric_key, s.flags, s.context, s.zone_offset_min), 0)::text, 0))
     FROM samples s
     WHERE s.time >= day::timestamp AT TIME ZONE 'UTC' AND s.time < (day + 1)::timestamp AT TIME ZONE 'UTC'
       AND s.metric_key = ANY ((SELECT metrics_of(of_class))::smallint[])

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vigil import logs
 from vigil.settings import settings
 from vitals.errors import VigilError
 
@@ -56,6 +57,7 @@ def _opened(*, storage: bool = True) -> Iterator[tuple[Any, Any]]:
     from timeseries.archive_storage import open_storage
 
     config = settings()
+    logs.configure(level=config.log_level, fmt=config.log_format, service="archive")  # standard output is the answer's
     opened = open_storage(config.archive()) if storage else None
     try:
         with psycopg.connect(
@@ -64,13 +66,20 @@ def _opened(*, storage: bool = True) -> Iterator[tuple[Any, Any]]:
             yield connection, opened
     except psycopg.errors.UndefinedTable:
         raise ArchiveUnavailable("the database has no archive's tables yet: run vigil db migrate") from None
-    except psycopg.OperationalError as error:
+    except psycopg.errors.InsufficientPrivilege:
+        raise ArchiveUnavailable("DATABASE_URL's role may not do this: take the role that owns the tables") from None
+    except psycopg.Error as error:
         state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
         raise ArchiveUnavailable(f"the database does not answer{state}: say the same again, nothing is lost") from None
-    except OSError as error:
+    except OSError as error:  # it names a path of the archive (class and day), never a patient
         raise ArchiveUnavailable(
-            f"the archive's storage failed ({type(error).__name__}): say the same again, nothing is lost"
+            f"the archive's storage failed, nothing is lost, say the same again: {error}"
         ) from None
+
+
+def _days(start: date | None, end: date | None) -> None:
+    if start is not None and end is not None and start >= end:
+        raise typer.BadParameter("--from must be before --to")
 
 
 @contextmanager
@@ -92,6 +101,7 @@ def list_(class_: Class = None, start: From = None, end: To = None, as_json: Jso
     from timeseries.archive_overview import overview
     from vigil import archive_screen as screen
 
+    _days(start, end)
     with _opened(storage=False) as (connection, _):
         found = overview(connection, class_, start, end)
     if as_json:
@@ -109,6 +119,7 @@ def verify(class_: Class = None, start: From = None, end: To = None, as_json: Js
     from timeseries.archive_verify import verify as run
     from vigil import archive_screen as screen
 
+    _days(start, end)
     with _opened() as (connection, storage), _bar("verifying") as show:
         looked = iter(range(1 << 60))
         verdict = run(
