@@ -9,6 +9,7 @@ from rich.console import Console
 
 from vigil.commands import (
     archive,
+    ble,
     data,
     database,
     demo,
@@ -43,6 +44,7 @@ imports.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(ble.app, name="ble")
 app.add_typer(device.app, name="device")
 app.add_typer(hold.app, name="hold")
 app.add_typer(simulate.app, name="simulate")

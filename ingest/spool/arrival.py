@@ -1,0 +1,247 @@
+"""Edge: where accepted records go: to the broker while it answers, else to the spool, and later from there.
+
+Live records never wait behind old ones: the spool is drained onto the topic each of its records was kept for (for
+samples the backfill lane) while what is new goes direct. A record whose acknowledgement got lost may be in both places;
+the recorder knows it by its identity and stores it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from ingest.publisher import BrokerUnreachable, Publisher
+from ingest.record import Record
+from ingest.spool.store import Spool, Spooled, SpoolError, SpoolState
+from ingest.topics import SAMPLES, SAMPLES_BACKFILL
+from vitals.clock import Clock, system_clock
+
+log = structlog.get_logger(__name__)
+
+_ARRIVED: Final = Counter("vigil_arrival_records", "records accepted, by where they went", ["place"])
+_REFUSED: Final = Counter("vigil_arrival_refused_records", "records that neither broker nor spool took")
+_WAITING: Final = Gauge("vigil_spool_records", "records that wait on disk for the broker")
+_BYTES: Final = Gauge("vigil_spool_bytes", "their bytes")
+_OLDEST: Final = Gauge("vigil_spool_oldest_age_seconds", "how long the oldest of them has waited")
+_STOP_S: Final = 10.0
+
+
+class Place(StrEnum):
+    """Where a record is safe: with the broker (acks=all) or on this machine's disk (fsynced)."""
+
+    BROKER = "broker"
+    SPOOL = "spool"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalPolicy:
+    """How the broker is looked for again (pauses double from `first_s` to `longest_s`), how much is drained at once."""
+
+    first_s: float = 0.5
+    longest_s: float = 15.0
+    drain_records: int = 500
+    look_every_s: float = 5.0
+
+
+class Arrival:
+    """The way in. It owns its publisher and its spool: enter it, and both are open; leave it, and both are closed."""
+
+    def __init__(
+        self, publisher: Publisher, spool: Spool, *, policy: ArrivalPolicy | None = None, clock: Clock = system_clock
+    ) -> None:
+        self._publisher = publisher
+        self._spool = spool
+        self._policy = policy or ArrivalPolicy()
+        self._clock = clock
+        self._started = False
+        self._broker_up = False
+        self._look = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._drainer: asyncio.Task[None] | None = None
+        self._to_keep: list[tuple[Record, str, asyncio.Future[None]]] = []
+
+    @property
+    def broker_up(self) -> bool:
+        """Whether the broker took what it was last given."""
+        return self._broker_up
+
+    async def __aenter__(self) -> Self:
+        """Open the spool and look for the broker; one that is away is no error. Raises `SpoolUnusable`."""
+        await asyncio.to_thread(self._spool.open)
+        with contextlib.suppress(BrokerUnreachable):
+            await self._reach()
+        if not self._broker_up:
+            log.warning("broker_away", spooling=True)
+        self._drainer = asyncio.create_task(self._drain_for_ever())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task, cancel in ((self._drainer, True), (self._keeper, False)):
+            if task is not None:
+                if cancel:
+                    task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await self._publisher.stop()
+        await asyncio.to_thread(self._spool.close)
+
+    async def accept(self, record: Record, *, topic: str = SAMPLES, later: str = SAMPLES_BACKFILL) -> Place:
+        """Return where the record is safe: on `topic`, or in the spool, to go onto `later`.
+
+        Raises `SpoolError` where neither takes it; then it is the caller's still.
+        """
+        if self._broker_up:
+            try:
+                await self._publisher.confirm([await self._publisher.send(record, topic=topic)])
+            except BrokerUnreachable:
+                self._went_away()
+            else:
+                _ARRIVED.labels(Place.BROKER).inc()
+                return Place.BROKER
+        try:
+            await self._keep(record, later)
+        except SpoolError:
+            _REFUSED.inc()
+            raise
+        _ARRIVED.labels(Place.SPOOL).inc()
+        self._look.set()
+        return Place.SPOOL
+
+    def _went_away(self) -> None:
+        if self._broker_up:
+            log.warning("broker_away", spooling=True)
+        self._broker_up = False
+        self._look.set()
+
+    async def _keep(self, record: Record, topic: str) -> None:
+        """Records that come while the disk is busy share its next fsync."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._to_keep.append((record, topic, kept))
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep_all())
+        await kept
+
+    async def _keep_all(self) -> None:
+        while self._to_keep:
+            group, self._to_keep = self._to_keep, []
+            for topic in dict.fromkeys(topic for _, topic, _ in group):
+                await self._keep_group(topic, [(record, kept) for record, to, kept in group if to == topic])
+
+    async def _keep_group(self, topic: str, group: Sequence[tuple[Record, asyncio.Future[None]]]) -> None:
+        error: Exception | None = None
+        try:
+            await asyncio.to_thread(self._spool.put, [one for one, _ in group], now_us=self._clock(), topic=topic)
+        except Exception as failed:  # noqa: BLE001  raised again, in each caller
+            error = failed
+        if error is not None and len(group) > 1:  # what is too much together may have room one by one
+            for one in group:
+                await self._keep_group(topic, [one])
+            return
+        for _, kept in group:
+            if not kept.done():  # its caller may have been cancelled
+                kept.set_result(None) if error is None else kept.set_exception(error)
+
+    async def _drain_for_ever(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._reach()
+                await self._drain()
+                attempt = 0
+            except (BrokerUnreachable, SpoolError) as error:
+                if isinstance(error, SpoolError):
+                    log.error("spool_unusable", error=str(error))  # noqa: TRY400  the message says it all
+                else:
+                    self._went_away()
+                attempt += 1
+            except Exception:
+                log.exception("arrival_broken")
+                attempt += 1
+            await self._pause(attempt)
+
+    async def _pause(self, attempt: int) -> None:
+        await self._show()
+        if attempt:
+            policy = self._policy
+            longest_s = min(policy.longest_s, policy.first_s * 2.0 ** min(attempt - 1, 16))
+            await asyncio.sleep(longest_s * random.uniform(0.5, 1))  # noqa: S311  jitter is no secret
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.look_every_s):  # wait_for may swallow being cancelled
+                await self._look.wait()
+        self._look.clear()
+
+    async def _reach(self) -> None:
+        """Connect if that has not worked yet. With an empty spool, the next live record finds out how things are."""
+        if not self._started:
+            await self._publisher.start()
+            self._started = True
+            self._came_back()
+        elif not self._broker_up and not (await self._state()).count:
+            self._came_back()
+
+    def _came_back(self) -> None:
+        if not self._broker_up:
+            log.info("broker_reached")
+        self._broker_up = True
+
+    async def _drain(self) -> None:
+        """Send all that waits, oldest first. Raises `BrokerUnreachable` with what is left still in the spool."""
+        drained = 0
+        while waiting := await asyncio.to_thread(self._spool.take, self._policy.drain_records if drained else 1):
+            acknowledged = await self._send(waiting)
+            done = acknowledged_prefixes(waiting, acknowledged)
+            await asyncio.to_thread(self._spool.drop, done)
+            drained += len(done)
+            if len(done) < len(waiting):
+                raise BrokerUnreachable(f"{len(waiting) - len(done)} records of the spool were not acknowledged")
+            self._came_back()
+        if drained:
+            log.info("spool_drained", records=drained)
+
+    async def _send(self, waiting: Sequence[Spooled]) -> list[bool]:
+        acks = []
+        with contextlib.suppress(BrokerUnreachable):
+            for one in waiting:
+                acks.append(await self._publisher.send(one.record, topic=one.topic))  # noqa: PERF401  what was sent counts
+        outcomes = await asyncio.gather(*acks, return_exceptions=True)
+        return [not isinstance(outcome, BaseException) for outcome in outcomes]
+
+    async def _state(self) -> SpoolState:
+        return await asyncio.to_thread(self._spool.state, self._clock())
+
+    async def _show(self) -> None:
+        with contextlib.suppress(SpoolError):
+            state = await self._state()
+            _WAITING.set(state.count)
+            _BYTES.set(state.size_bytes)
+            _OLDEST.set(state.oldest_age_s or 0.0)
+
+
+def acknowledged_prefixes(waiting: Sequence[Spooled], acknowledged: Sequence[bool]) -> list[Spooled]:
+    """Return what may be dropped: of each patient the records before the first that was not acknowledged.
+
+    What was acknowledged behind such a one is sent again, so that a patient's records end up in order. `acknowledged`
+    may be shorter than `waiting`: the rest was not sent.
+    """
+    blocked: set[tuple[str, bytes]] = set()
+    done = []
+    for one, fine in zip(waiting, [*acknowledged, *[False] * (len(waiting) - len(acknowledged))], strict=True):
+        whose = (one.topic, one.record.key)
+        if not fine:
+            blocked.add(whose)
+        elif whose not in blocked:
+            done.append(one)
+    return done
