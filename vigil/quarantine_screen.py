@@ -30,6 +30,11 @@ WORDS: Final[Mapping[str, str]] = {
     Reason.TOO_OLD: "a clock that was never set: before 2000",
     Reason.DURATION: "negative, missing where the metric needs one, or too long",
     Reason.CONFLICT: "told with two contents for one written time; the other stands",
+    Reason.UNKNOWN_DEVICE: "nobody registered the device (vigil device register)",
+    Reason.DEVICE_SUSPENDED: "the device is suspended (vigil device resume)",
+    Reason.DEVICE_RETIRED: "the device is retired",
+    Reason.NOT_PERMITTED: "the registry does not let this device tell this metric",
+    Reason.OTHER_WEARER: "the device was not bound to this patient when it measured",
     Reason.WRITE_REFUSED: "the database refused this very record",
     DERIVED: "found in a waveform that is stored; cannot be replayed",
 }
