@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, TypedDict
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
 from timeseries.model import StoreRefused, StoreUnavailable
+from timeseries.one_connection import OneConnection
 from timeseries.queries import load
 
 _SQL: Final = load("alerts")
 # SQLSTATE classes in which the very same rows may be taken later: see timeseries/store.py; 42P01: not migrated yet.
 _TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "42P01", "XX")
-
-Connection = psycopg.AsyncConnection[DictRow]
 
 
 class AlertRow(TypedDict):
@@ -68,28 +66,12 @@ class AttemptRow(TypedDict):
     detail: str
 
 
-class PostgresAlertStore:
-    """One connection, opened when needed; calls do not overlap. Use as an async context manager, or `close` it."""
+class PostgresAlertStore(OneConnection):
+    """The ledger of alerts, notifications and attempts."""
 
     def __init__(self, url: str, *, statement_timeout_s: float = 30.0, prepare_threshold: int | None = 5) -> None:
-        self._url = url
-        self._options = f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=10000 -c timezone=UTC"
-        self._prepare_threshold = prepare_threshold
-        self._connection: Connection | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        options = f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=10000 -c timezone=UTC"
+        super().__init__(url, options=options, row_factory=dict_row, prepare_threshold=prepare_threshold)
 
     async def save(
         self,
@@ -135,18 +117,6 @@ class PostgresAlertStore:
         except BaseException as error:
             await self._fail(error)
             raise
-
-    async def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url,
-                autocommit=True,
-                options=self._options,
-                connect_timeout=5,
-                row_factory=dict_row,
-                prepare_threshold=self._prepare_threshold,
-            )
-        return self._connection
 
     async def _fail(self, error: BaseException) -> None:
         """Raise the store's own error for one of psycopg's; drop a connection that may be unusable."""

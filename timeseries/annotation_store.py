@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, TypedDict
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from timeseries.answers import patiently
+from timeseries.one_connection import OneConnection
 from timeseries.queries import load
 
 _SQL: Final = load("annotations")
@@ -34,26 +33,12 @@ class AnnotationRow(TypedDict):
     retracted: bool
 
 
-class AnnotationStore:
-    """One connection, opened when needed; calls do not overlap. Use as an async context manager."""
+class AnnotationStore(OneConnection):
+    """Where annotations are kept."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        """Store in the database at `url`."""
+        super().__init__(url, options=_OPTIONS)
 
     async def save(self, rows: Sequence[AnnotationRow]) -> None:
         """Store all or nothing. Raises `StoreUnavailable` where trying again can help, otherwise `StoreRefused`."""
@@ -65,11 +50,8 @@ class AnnotationStore:
             raise
 
     async def _put(self, rows: Sequence[AnnotationRow]) -> None:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=5, options=_OPTIONS
-            )
-        async with self._connection.transaction(), self._connection.cursor() as cursor:
+        connection = await self._open()
+        async with connection.transaction(), connection.cursor() as cursor:
             patients = [{"patient_id": patient} for patient in sorted({row["patient_id"] for row in rows})]
             await cursor.executemany(_SQL["add_patient"], patients)
             await cursor.executemany(_SQL["put_annotation"], [{**row, "detail": Jsonb(row["detail"])} for row in rows])

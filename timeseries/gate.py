@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
-import psycopg
 
 from timeseries.answers import patiently
+from timeseries.one_connection import OneConnection
 from timeseries.queries import load
 from vitals.clock import from_datetime
 from vitals.gate import Binding, DeviceRule, DeviceState, Gate
@@ -21,26 +20,16 @@ _OPTIONS: Final = "-c statement_timeout=20000 -c timezone=UTC"
 _FOREVER_US: Final = np.iinfo(np.int64).max
 
 
-class GateReader:
+class GateReader(OneConnection):
     """One connection that looks every `every_s` whether the registry changed. Use as an async context manager."""
 
     def __init__(self, url: str, *, strict: bool, every_s: float = 2.0, prepare_threshold: int | None = 5) -> None:
-        self._url = url
+        super().__init__(url, options=_OPTIONS, prepare_threshold=prepare_threshold)
         self._strict = strict
         self._every_s = every_s
-        self._prepare_threshold = prepare_threshold
-        self._connection: psycopg.AsyncConnection[Any] | None = None
         self._gate = Gate(strict=strict)
         self._version = 0
         self._looked = -1e9
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._close()
 
     async def current(self) -> Gate:
         """Return the registry as it stood at most `every_s` ago. Raises `StoreUnavailable`."""
@@ -49,32 +38,20 @@ class GateReader:
                 with patiently():
                     await self._look()
             except BaseException:
-                await self._close()
+                await self.close()
                 raise
         return self._gate
 
     async def _look(self) -> None:
         began = time.monotonic()
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=5,
-                options=_OPTIONS,
-                prepare_threshold=self._prepare_threshold,
-            )
-        row = await (await self._connection.execute(_SQL["gate_version"])).fetchone()
+        connection = await self._open()
+        row = await (await connection.execute(_SQL["gate_version"])).fetchone()
         version = 0 if row is None else int(row[0])
         if version != self._version:
-            rows = await (await self._connection.execute(_SQL["gate"])).fetchall()
+            rows = await (await connection.execute(_SQL["gate"])).fetchall()
             # What changes between the two statements is seen by the next look: the version was read first.
             self._gate, self._version = gate_of(rows, strict=self._strict), version
         self._looked = began
-
-    async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
 
 
 def gate_of(rows: Sequence[tuple[Any, ...]], *, strict: bool) -> Gate:

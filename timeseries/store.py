@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import psycopg
@@ -30,6 +30,7 @@ from timeseries.model import (
     WriteBatch,
     WriteOutcome,
 )
+from timeseries.one_connection import Connection, OneConnection
 from timeseries.queries import load
 from timeseries.rows import COLUMNS, Rows, copy_chunks, from_copy, in_order, same_as_previous, sort_order
 from timeseries.versions import Resolution, resolve
@@ -53,14 +54,12 @@ _KEEPALIVE: Final[dict[str, Any]] = {
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000
 }  # fmt: skip
 
-Connection = psycopg.AsyncConnection[Any]
-
 
 def _times(values: NDArray[np.int64]) -> NDArray[np.datetime64]:
     return np.ascontiguousarray(values).view("M8[us]")
 
 
-class SampleStore:
+class SampleStore(OneConnection):
     """The recorder's side of the database, over one connection: a call waits until the one before it is done.
 
     A statement is given up after `statement_timeout_s`, a call after twice as long, so that no server that is slow or
@@ -68,31 +67,15 @@ class SampleStore:
     """
 
     def __init__(self, url: str, *, statement_timeout_s: float = 60.0, connect_timeout_s: int = 5) -> None:
-        self._url = url
-        self.call_timeout_s = 2 * statement_timeout_s
-        self._options = (
+        options = (
             f"-c statement_timeout={int(statement_timeout_s * 1_000)} -c lock_timeout=20000 -c timezone=UTC"
             # Corrections into the columnstore fail above a limit of decompressed rows, and trying again cannot help.
             " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
         )
-        self._connect_timeout_s = connect_timeout_s
-        self._connection: Connection | None = None
+        super().__init__(url, options=options, connect_timeout=connect_timeout_s, **_KEEPALIVE)
+        self.call_timeout_s = 2 * statement_timeout_s
         self.turn = asyncio.Lock()
         self.keys = KeyRing()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
 
     async def watermarks(self, topics: Sequence[str]) -> dict[tuple[str, int], Watermark]:
         """Return how far each partition of `topics` is stored. Raises `StoreUnavailable`."""
@@ -145,12 +128,11 @@ class SampleStore:
         """Store what a subclass's batches hold beside samples; called within the transaction, watermarks locked."""
 
     async def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, options=self._options, connect_timeout=self._connect_timeout_s, **_KEEPALIVE
-            )
-            self._connection.adapters.register_dumper(np.ndarray, NumpyArrayDumper)
-        return self._connection
+        fresh = self._connection is None or self._connection.closed
+        connection = await super()._open()
+        if fresh:
+            connection.adapters.register_dumper(np.ndarray, NumpyArrayDumper)
+        return connection
 
 
 class Translated:

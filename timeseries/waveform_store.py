@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from timeseries.model import DuplicateReason, WriteBatch
+from timeseries.one_connection import Connection
 from timeseries.queries import load
-from timeseries.store import Connection, SampleStore, Translated
+from timeseries.store import SampleStore, Translated
 from timeseries.waveform_model import ChunkRow, SignalKey, WaveformBatch
 from vitals.clock import to_datetime
 
