@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ingest.record import Decoded, Headers, decode_many, hint
 from stream.reduce import DEFAULT_REDUCTION, ReductionPolicy, left_out
-from stream.validate import REASONS, flags, reasons, refused
+from stream.validate import flags, refused
 from timeseries.model import Rejected, SourceRecord
 from timeseries.rows import ROW, Rows, sort_order
 from vitals.batch import BatchHeader
 from vitals.catalogue import BY_NUMBER, LOW
 from vitals.gate import OPEN, Gate
+from vitals.validity import REASONS, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Decoded records and the verdict on each sample (an index into `stream.validate.REASONS`, 0 accepted).
+    """Decoded records and the verdict on each sample (an index into `vitals.validity.REASONS`, 0 accepted).
 
     `reduced` holds the ascending positions of accepted samples that are not stored, because others stand for them.
     """

@@ -20,12 +20,12 @@ from ingest.record import Record, decode_many, encode
 from ingest.topics import MAX_MESSAGE_BYTES, SAMPLES_BACKFILL, WAVEFORMS
 from ingest.waveform_record import encode_chunk
 from stream.assemble import RawRecord
-from stream.validate import REASONS, reasons
 from stream.waveform_assemble import open_records
 from timeseries.model import REPLAY
 from timeseries.quarantine_model import Held
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.quality import Reason
+from vitals.validity import REASONS, reasons
 
 WHOLE: Final = -1
 """The index of a record that is quarantined as a whole."""

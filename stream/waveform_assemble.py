@@ -10,7 +10,6 @@ import numpy as np
 from ingest.record import Decoded, MalformedRecord
 from ingest.waveform_record import decode_chunk
 from stream.assemble import Placed, RawRecord, Validated, place, rejected
-from stream.validate import reasons
 from stream.waveform_derive import Derived, derived_app
 from stream.waveform_signal import Outcome, Piece, SignalState, WaveformPolicy, advance
 from stream.waveform_validate import fault, flags_of
@@ -20,6 +19,7 @@ from vitals.batch import BatchHeader, SampleColumns, sample_columns
 from vitals.catalogue import number_of
 from vitals.gate import OPEN, Gate
 from vitals.quality import Reason
+from vitals.validity import reasons
 from vitals.waveform import WaveformChunk
 
 

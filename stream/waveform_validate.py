@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from stream.validate import EARLIEST_US, FUTURE_TOLERANCE_US, LATEST_US
 from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S
 from vitals.ids import is_opaque
 from vitals.quality import TRUSTWORTHY, Context, Flag, Reason
+from vitals.validity import EARLIEST_US, FUTURE_TOLERANCE_US, LATEST_US
 from vitals.waveform import WAVEFORMS, WaveformChunk
 
 MIN_RATE_HZ: Final = 1.0

@@ -20,13 +20,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from devices.adapter import Piece
 from devices.apple import ExportSummary, read_export
-from stream.validate import REASONS, reasons
 from vigil.imports import send
 from vigil.settings import Settings, settings
 from vitals.batch import SampleColumns
 from vitals.catalogue import BY_CODE
 from vitals.clock import system_clock
 from vitals.ids import patient_id
+from vitals.validity import REASONS, reasons
 
 ADAPTER = "apple-export"
 _DRY_RUN_KEY = b"only for a summary that nobody keeps"

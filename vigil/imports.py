@@ -26,13 +26,13 @@ from ingest.publisher import Publisher
 from ingest.record import encode, split
 from ingest.topics import SAMPLES_BACKFILL, WAVEFORMS
 from ingest.waveform_record import encode_chunk
-from stream.validate import REASONS, reasons
 from vigil.sessions import publish_sessions
 from vigil.settings import Settings, settings
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.clock import system_clock
 from vitals.errors import VigilError
 from vitals.ids import PatientId, patient_id
+from vitals.validity import REASONS, reasons
 
 _DRY_RUN_KEY: Final = b"only for a summary that nobody keeps"
 _UNDER_WAY: Final = 64

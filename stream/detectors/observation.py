@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.validate import reasons
 from vitals.batch import SampleColumns
 from vitals.quality import Context
+from vitals.validity import reasons
 
 Observations = NDArray[np.void]
 """Rows of `OBSERVATION`: times in int64 us UTC, `value` in the catalogue's unit; `alarm`: worth a closer look."""

@@ -6,7 +6,6 @@ import numpy as np
 
 from stream.assemble import validate
 from stream.recorder import Recorder
-from stream.validate import REASONS
 from stream.waveform_assemble import open_records
 from tests.stream.fakes import FakeLog, FakeStore
 from tests.stream.making import HEADER, T0, S, samples
@@ -20,6 +19,7 @@ from timeseries.store import SampleStore
 from vitals.batch import BatchHeader
 from vitals.gate import Binding, DeviceRule, DeviceState, Gate
 from vitals.ids import device_id, patient_id
+from vitals.validity import REASONS
 
 STRANGER = BatchHeader(patient_id("p1"), device_id("d9"), "app", "ble")
 

@@ -13,7 +13,6 @@ from ingest.waveform_record import decode_chunk, encode_chunk
 from stream import quarantine_replay as module
 from stream.quarantine_feed import message
 from stream.quarantine_replay import OURS, Chance, chances
-from stream.validate import reasons
 from tests.stream.making import HEADER, T0, samples
 from tests.stream.waveforms import chunks
 from timeseries.model import REPLAY, SourceRecord
@@ -21,6 +20,7 @@ from timeseries.quarantine_model import Held, Place
 from timeseries.quarantine_outbox import Unpublished
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
 from vitals.ids import device_id, patient_id
+from vitals.validity import reasons
 
 PLACE = Place("vigil.samples", 3, 1, 17)
 NAME = "Anna Schmidt, 1961-04-12"

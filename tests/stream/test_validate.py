@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stream.validate import EARLIEST_US, FUTURE_TOLERANCE_US, LATEST_US, REASONS, flags, reasons
+from stream.validate import flags
 from vitals.batch import SampleColumns, sample_columns
 from vitals.catalogue import BY_CODE, BY_NUMBER, METRICS, UNKNOWN_METRIC, Kind, Metric
 from vitals.quality import Flag, Reason
+from vitals.validity import EARLIEST_US, FUTURE_TOLERANCE_US, LATEST_US, REASONS, reasons
 
 NOW = 1_717_243_200_000_000
 _UP, _DOWN = np.inf, -np.inf

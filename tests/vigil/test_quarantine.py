@@ -20,7 +20,6 @@ from stream.assemble import RawRecord
 from stream.quarantine_feed import feed
 from stream.quarantine_replay import DERIVED
 from stream.recorder import Recorder
-from stream.validate import REASONS, reasons
 from tests.stream.fakes import FakeLog
 from tests.timeseries.making import query
 from timeseries.lifecycle import run as lifecycle
@@ -34,6 +33,7 @@ from vigil.quarantine_screen import WORDS
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
 from vitals.ids import device_id, patient_id
 from vitals.quality import Reason
+from vitals.validity import REASONS, reasons
 
 TOPIC = "vigil.samples"
 NAME = "Anna Schmidt 1961-04-12"

@@ -18,13 +18,13 @@ from devices.adapter import Adapter, Reading
 from devices.apple import ADAPTER, ExportSummary, read_export
 from devices.apple.categories import SYMPTOMS
 from devices.errors import MalformedExport
-from stream.validate import reasons
 from tests.devices.apple.exports import FIXTURES, KEY, NOW_US, document, element, origins, read, samples, sessions
 from vitals.adapters import is_export
 from vitals.batch import metric_codes, to_arrow
 from vitals.clock import from_datetime
 from vitals.ids import is_opaque
 from vitals.quality import Context
+from vitals.validity import reasons
 
 WATCH = (
     "&lt;&lt;HKDevice: {pointer}&gt;, name:{name}, manufacturer:Apple Inc., model:Watch, "

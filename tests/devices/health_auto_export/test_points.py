@@ -2,9 +2,9 @@
 
 import pytest
 
-from stream.validate import reasons
 from tests.devices.health_auto_export.payloads import apps, metric, point, read, rows
 from vitals.batch import NO_ZONE
+from vitals.validity import reasons
 
 TEN = "2024-06-01 10:04:30 +0200"
 

@@ -5,9 +5,9 @@ import pytest
 
 from devices.simulator import ALL_CADENCES_S, cohort, news2, physiology, simulate, wearer
 from devices.simulator.sleep import AWAKE, CORE, DEEP, REM, nights
-from stream.validate import reasons
 from tests.devices.simulator.people import DAY, HOUR, MIN, NOON, S, of, true
 from vitals.quality import Context
+from vitals.validity import reasons
 
 SEEDS = range(24)
 MONDAY_NOON = NOON + 2 * DAY
