@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -86,6 +86,8 @@ def _headers(header: BatchHeader) -> tuple[tuple[str, bytes], ...]:
     ]
     if header.traceparent is not None:
         fields.append(("traceparent", header.traceparent))
+    if header.request_id is not None:
+        fields.append(("vigil-request-id", header.request_id))
     return tuple((name, text.encode()) for name, text in fields)
 
 
@@ -152,20 +154,24 @@ def decode(key: bytes | None, value: bytes | None, headers: Headers | None) -> t
 def decode_header(key: bytes | None, headers: Headers | None) -> BatchHeader:
     """Return who and what a record is about, without opening its value. Raises `MalformedRecord`."""
     given: dict[str, bytes | None] = dict(headers or ())
-    return _header(
+    header = _header(
         key or b"",
         given.get("vigil-schema") or b"",
         given.get("vigil-device") or b"",
         given.get("vigil-source-app") or b"",
         given.get("vigil-adapter") or b"",
-        given.get("traceparent"),
     )
+    trace, request = given.get("traceparent"), given.get("vigil-request-id")
+    if trace is None and request is None:
+        return header
+    try:
+        return replace(header, traceparent=_told(trace), request_id=_told(request))
+    except VigilError as error:
+        raise MalformedRecord(Reason.HEADERS, str(error)) from error
 
 
 @lru_cache(maxsize=8_192)
-def _header(
-    key: bytes, version: bytes, device: bytes, source_app: bytes, adapter: bytes, traceparent: bytes | None
-) -> BatchHeader:
+def _header(key: bytes, version: bytes, device: bytes, source_app: bytes, adapter: bytes) -> BatchHeader:
     if version != str(SCHEMA_VERSION).encode():
         raise MalformedRecord(Reason.SCHEMA_VERSION, f"header vigil-schema must be {SCHEMA_VERSION}")
     try:
@@ -174,7 +180,6 @@ def _header(
             device_id=device_id(_text(device)),
             source_app=_text(source_app),
             adapter=_text(adapter),
-            traceparent=None if traceparent is None else _text(traceparent),
         )
     except VigilError as error:
         raise MalformedRecord(Reason.HEADERS, str(error)) from error
@@ -186,6 +191,10 @@ def hint(key: bytes | None, headers: Headers | None) -> tuple[str | None, str | 
     words = (_text(key), _text(given.get("vigil-device")), _text(given.get("vigil-adapter")))
     patient, device, adapter = (word if is_opaque(word) else None for word in words)
     return patient, device, adapter
+
+
+def _told(raw: bytes | None) -> str | None:
+    return None if raw is None else _text(raw)
 
 
 def _text(raw: bytes | None) -> str:

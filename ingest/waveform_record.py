@@ -41,6 +41,8 @@ def encode_chunk(header: BatchHeader, chunk: WaveformChunk) -> Record:
     ]
     if header.traceparent is not None:
         fields.append(("traceparent", header.traceparent))
+    if header.request_id is not None:
+        fields.append(("vigil-request-id", header.request_id))
     headers = tuple((name, text.encode()) for name, text in fields)
     return Record(header.patient_id.encode(), sink.getvalue().to_pybytes(), headers)
 

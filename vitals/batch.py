@@ -56,12 +56,15 @@ class BatchHeader:
     source_app: str
     adapter: str
     traceparent: str | None = None
+    request_id: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that is not an opaque id. Raises `VigilError`, naming the field, not its content."""
         for name in ("patient_id", "device_id", "source_app", "adapter"):
             if not is_opaque(getattr(self, name)):
                 raise VigilError(f"{name} of a batch is not an opaque id")
+        if self.request_id is not None and not is_opaque(self.request_id):
+            raise VigilError("request_id of a batch is not an opaque id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,9 @@ def test_splitting_loses_nothing(samples: SampleColumns, size: int) -> None:
 
 
 def test_the_headers_are_what_a_consumer_in_another_language_reads() -> None:
-    traced = BatchHeader(patient_id("p1"), device_id("d1"), "app", "ble", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    traced = BatchHeader(
+        patient_id("p1"), device_id("d1"), "app", "ble", "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "r1"
+    )
     record = encode(traced, heart_rates())
     assert record.key == b"p1"
     assert dict(record.headers) == {
@@ -106,7 +108,9 @@ def test_the_headers_are_what_a_consumer_in_another_language_reads() -> None:
         "vigil-source-app": b"app",
         "vigil-adapter": b"ble",
         "traceparent": b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01",
+        "vigil-request-id": b"r1",
     }
+    assert decode(record.key, record.value, record.headers)[0] == traced
     table = pa.ipc.open_stream(record.value).read_all()
     assert table.column("value").to_pylist() == [60.0, 61.0, 62.0]
     assert table.column("metric").to_pylist() == ["heart_rate"] * 3

@@ -1,0 +1,1 @@
+"""The HTTP gateway: how phones, bridges and platforms get in."""
