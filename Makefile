@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# How many tests run at once, at most eight: one more than there are cores, because tests wait more than they compute.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: install demo test lint bench chaos lock prerequisites clean
 install: $(VENV)/.installed
@@ -19,7 +21,7 @@ demo: install
 	@$(BIN)/vigil demo $(ARGS)
 
 test: install
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

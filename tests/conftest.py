@@ -2,14 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from tests import parallel
 from tests.services import Unavailable
 from tests.services.kafka import ApacheKafka, ensure_jars
 from tests.services.timescale import TimescaleWasm, ensure_packages
@@ -17,6 +20,51 @@ from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.postgres import EmbeddedPostgres
 
 REPO = Path(__file__).resolve().parent.parent
+
+
+_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+"""What the workers of a run share, where there are several: tests/parallel.py."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if worker := getattr(config, "workerinput", None):
+        parallel.draw_ports_apart(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
+
+
+def pytest_configure_node(node: Any) -> None:
+    if _FOLDER not in node.config.stash:
+        node.config.stash[_FOLDER] = tempfile.TemporaryDirectory(prefix="vigil-tests-")
+    node.workerinput["folder"] = node.config.stash[_FOLDER].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FOLDER in config.stash:
+        config.stash[_FOLDER].cleanup()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> parallel.Groups | None:
+    if config.getoption("dist") != "loadgroup":
+        return None
+    return parallel.Groups(config, log, Path(config.stash[_FOLDER].name))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if worker := getattr(config, "workerinput", None):
+        parallel.tell(parallel.arrange(items), Path(worker["folder"]))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are told by their number: a file or a record may hold the time or an id, and workers must agree."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) >= 16 else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's timeout: waiting is not its own
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    worker = getattr(item.config, "workerinput", None)
+    if worker is None:
+        return (yield)
+    with parallel.turn(Path(worker["folder"]), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +75,16 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         tempfile.TemporaryDirectory(prefix="vigil-postgres-") as folder,
         EmbeddedPostgres(Path(folder) / "data") as server,
     ):
+        _make_connecting_cheap(server.url)
         yield server
+
+
+def _make_connecting_cheap(url: str) -> None:
+    """A password's 4096 rounds are most of what a connection costs its client, and tests make tens of thousands."""
+    password = unquote(urlsplit(url).password or "")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("SET scram_iterations = 1")
+        admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(password)))
 
 
 @pytest.fixture

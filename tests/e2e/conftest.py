@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ingest.admin import create_topics
 from timeseries.migrate import migrate
@@ -85,5 +87,5 @@ def _workers(environment: dict[str, str], folder: Path, services: dict[str, list
 
 def _database(url: str) -> str:
     with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE e2e")
-    return f"{url.rpartition('/')[0]}/e2e"
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name := f"e2e_{uuid4().hex}")))
+    return f"{url.rpartition('/')[0]}/{name}"

@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+pytestmark = pytest.mark.xdist_group("demo")  # all want the console's port
 
 VIGIL = [sys.executable, "-m", "vigil"]
 
@@ -36,15 +40,16 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def shared_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the database's own user may pass through, too."""
-    folder = tmp_path_factory.mktemp("demo")
-    for one in (folder, folder.parent, folder.parent.parent):
-        one.chmod(one.stat().st_mode | 0o711)
-    return folder
+def shared_tmp() -> Iterator[Path]:
+    """A folder that the database's own user may pass through, too: pytest's own, other runs and workers forbid."""
+    with tempfile.TemporaryDirectory(prefix="vigil-demo-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # 35 seconds are enough for a person who tries it: on an idle machine
 def test_the_demo_checks_itself(shared_tmp: Path) -> None:
     demo = _start(shared_tmp, "demo", "--seconds", "35", "--check")
     out, err = demo.communicate(timeout=120)

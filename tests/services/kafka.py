@@ -44,7 +44,7 @@ class ApacheKafka(Service):
     """A broker on 127.0.0.1 whose port and log directory stay the same over any stop, kill and start."""
 
     name = "Apache Kafka"
-    start_timeout_s = 60.0
+    start_timeout_s = 120.0
     stop_timeout_s = 30.0
 
     def __init__(self, directory: Path, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:

@@ -31,7 +31,7 @@ class TimescaleWasm(Service):
     """A PostgreSQL 17 with TimescaleDB 2.23 and its community features on 127.0.0.1, empty after each start."""
 
     name = "TimescaleDB (WebAssembly)"
-    start_timeout_s = 60.0
+    start_timeout_s = 120.0
     stop_timeout_s = 5.0
 
     def __init__(self, log: Path, port: int | None = None) -> None:

@@ -31,6 +31,7 @@ def batcher(sink: Sink, max_records: int = 3, max_bytes: int = 100, within_s: fl
     return Batcher(sink.take, sink.tell, max_records=max_records, max_bytes=max_bytes, within_s=within_s)
 
 
+@pytest.mark.alone
 async def test_a_full_batch_goes_at_once_and_a_small_one_after_its_time() -> None:
     sink = Sink()
     gathering = batcher(sink)
@@ -49,6 +50,7 @@ async def test_bytes_make_a_batch_full() -> None:
     assert sink.batches == [[0, 1]]
 
 
+@pytest.mark.alone
 async def test_a_busy_sink_holds_up_whoever_adds_once_a_batch_is_full() -> None:
     sink = Sink(pause_s=0.2)
     gathering = batcher(sink)
@@ -68,6 +70,7 @@ async def _add(gathering: Batcher[int], numbers: list[int]) -> None:
         await gathering.add(number, 1, 1)
 
 
+@pytest.mark.alone
 async def test_what_breaks_the_sink_is_told_though_nobody_waits() -> None:
     class Broken(Sink):
         async def take(self, batch: list[int]) -> None:

@@ -217,6 +217,7 @@ async def test_a_broken_notification_costs_itself() -> None:
     assert counts == {"2A37": 2}
 
 
+@pytest.mark.alone
 async def test_after_bluetoothd_dies_silence_is_noticed_in_time_and_its_successor_is_used() -> None:
     device = strap()
     policy = silence(HURRY, 1.0)
@@ -272,6 +273,7 @@ async def test_bluetoothd_dying_while_everybody_looks_is_survived() -> None:
         await heard(daemon, device, arrived, 60)
 
 
+@pytest.mark.alone
 async def test_a_stream_that_stops_is_silence_even_while_the_battery_talks() -> None:
     device = strap()
     with capture_logs() as logs:
@@ -286,6 +288,7 @@ async def test_a_stream_that_stops_is_silence_even_while_the_battery_talks() -> 
     assert "ble_silent" in {entry["event"] for entry in logs}
 
 
+@pytest.mark.alone
 async def test_a_device_that_measures_now_and_then_is_asked_and_not_torn_down() -> None:
     device = thermometer()
     with capture_logs() as logs:
