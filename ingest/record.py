@@ -8,7 +8,7 @@ that one patient's records keep their order. Headers say what a consumer must kn
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -73,7 +73,9 @@ def encode(header: BatchHeader, columns: SampleColumns) -> Record:
 
 
 def split(columns: SampleColumns, size: int = MAX_SAMPLES) -> list[SampleColumns]:
-    """Cut columns into pieces of at most `size` samples, in order."""
+    """Cut columns into pieces of at most `size` samples, in order; what is no larger is not copied."""
+    if 0 < len(columns) <= size:
+        return [columns]
     return [columns.take(np.arange(at, min(at + size, len(columns)))) for at in range(0, len(columns), size)]
 
 
@@ -129,7 +131,7 @@ def decode_many(records: Iterable[RawRecord]) -> Decoded:
         opened.append(batches)
     _take_out_nulls(headers, opened, failures)
     counts = np.array([sum(batch.num_rows for batch in batches) for batches in opened], np.int64)
-    return Decoded(headers, counts, _join([batch for batches in opened for batch in batches]), failures)
+    return Decoded(headers, counts, join([batch for batches in opened for batch in batches]), failures)
 
 
 def _take_out_nulls(
@@ -140,7 +142,7 @@ def _take_out_nulls(
         return
     for index, batches in enumerate(opened):
         try:
-            _without_nulls(batches)
+            without_nulls(batches)
         except MalformedRecord as error:
             failures[index] = error
             headers[index], opened[index] = None, []
@@ -148,7 +150,7 @@ def _take_out_nulls(
 
 def decode(key: bytes | None, value: bytes | None, headers: Headers | None) -> tuple[BatchHeader, SampleColumns]:
     """Return the batch of one Kafka record. Raises `MalformedRecord`."""
-    return decode_header(key, headers), _join(_without_nulls(_open(value)))
+    return decode_header(key, headers), join(without_nulls(_open(value)))
 
 
 def decode_header(key: bytes | None, headers: Headers | None) -> BatchHeader:
@@ -206,19 +208,35 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
         raise MalformedRecord(
             Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"
         )
+    batches = read_batches(value, check=check_schema)
+    if not batches:
+        raise MalformedRecord(Reason.OVERSIZED, "a record holds at least one sample")
+    return batches
+
+
+def read_batches(
+    value: bytes, *, check: Callable[[pa.Schema], None], most_samples: int = MAX_SAMPLES
+) -> list[pa.RecordBatch]:
+    """Return the batches of an IPC stream whose bytes nobody has looked at yet, each validated, none empty.
+
+    `check` raises `SchemaMismatch` for a schema that is not wanted; it is not asked about `SCHEMA`. Nulls are left to
+    `without_nulls`. Raises `MalformedRecord`, also for compressed buffers and more than `most_samples`.
+    """
     try:
-        if any(magic in value for magic in FRAMES):
+        if len(value) > _LOOK_BYTES or any(magic in value for magic in FRAMES):
             refuse_compression(value)
         with pa.ipc.open_stream(value) as reader:
             if not value.startswith(SCHEMA_MESSAGE):
-                check_schema(reader.schema)
-            return _read(reader)
+                check(reader.schema)
+            return _read(reader, most_samples)
     except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:
         raise MalformedRecord(Reason.UNDECODABLE, "the value is no readable Arrow IPC stream") from error
     except SchemaMismatch as error:
         raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
 
 
+MAX_BATCHES: Final = 1_000  # a batch of no samples costs its reader more than its sender
+_LOOK_BYTES: Final = 1 << 13  # in more than these the heads of messages are read sooner than frames are looked for
 FRAMES: Final = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # how zstd and LZ4 frames begin
 
 
@@ -255,21 +273,24 @@ def _field(metadata: bytes, table: int, number: int) -> int:
     return table + int(offset) if offset else 0
 
 
-def _read(reader: pa.RecordBatchStreamReader) -> list[pa.RecordBatch]:
+def _read(reader: pa.RecordBatchStreamReader, most_samples: int) -> list[pa.RecordBatch]:
     batches: list[pa.RecordBatch] = []
     samples = 0
-    for batch in reader:
+    for count, batch in enumerate(reader):
         samples += batch.num_rows
-        if samples > MAX_SAMPLES:
-            raise MalformedRecord(Reason.OVERSIZED, f"a record holds at most {MAX_SAMPLES} samples")
+        if samples > most_samples or count >= MAX_BATCHES:
+            raise MalformedRecord(
+                Reason.OVERSIZED, f"a record holds at most {most_samples} samples in {MAX_BATCHES} batches"
+            )
+        if not batch.num_rows:
+            continue
         batch.validate(full=True)  # offsets and dictionary indices are untrusted bytes
         batches.append(batch)
-    if not samples:
-        raise MalformedRecord(Reason.OVERSIZED, "a record holds at least one sample")
     return batches
 
 
-def _without_nulls(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+def without_nulls(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Return batches of `SCHEMA` as they are. Raises `MalformedRecord` for a null where there may be none."""
     try:
         for batch in batches:
             check_nulls(batch)
@@ -278,7 +299,8 @@ def _without_nulls(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     return batches
 
 
-def _join(batches: list[pa.RecordBatch]) -> SampleColumns:
+def join(batches: list[pa.RecordBatch]) -> SampleColumns:
+    """Return the samples of batches of `SCHEMA` without nulls, batch after batch; one batch is not copied."""
     if not batches:
         none = np.empty(0, np.int64)
         return sample_columns(none, none.astype(np.int16), none.astype(np.float64), received_us=none)

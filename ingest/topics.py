@@ -16,6 +16,7 @@ ALERTS: Final = "vigil.alerts"
 NOTIFICATIONS: Final = "vigil.notifications"
 NOTIFICATIONS_STATUS: Final = "vigil.notifications.status"
 ANNOTATIONS: Final = "vigil.annotations"
+DELETIONS: Final = "vigil.deletions"
 
 _DAY_MS: Final = 86_400_000
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -50,4 +51,5 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(NOTIFICATIONS, 30 * _DAY_MS, partitions=3),
     Topic(NOTIFICATIONS_STATUS, 30 * _DAY_MS, partitions=3),
     Topic(ANNOTATIONS, 30 * _DAY_MS, partitions=3),
+    Topic(DELETIONS, 30 * _DAY_MS),
 )

@@ -53,10 +53,11 @@ def decode_chunk(key: bytes | None, value: bytes | None, headers: Headers | None
     if given.pop(_VERSION_HEADER, None) != str(WAVEFORM_SCHEMA_VERSION).encode():
         raise MalformedRecord(Reason.SCHEMA_VERSION, f"header {_VERSION_HEADER} must be {WAVEFORM_SCHEMA_VERSION}")
     header = decode_header(key, [*given.items(), ("vigil-schema", str(SCHEMA_VERSION).encode())])
-    return header, _open_chunk(value)
+    return header, open_chunk(value)
 
 
-def _open_chunk(value: bytes | None) -> WaveformChunk:
+def open_chunk(value: bytes | None) -> WaveformChunk:
+    """Return the chunk that a record's value holds. Raises `MalformedRecord`."""
     if not value or len(value) > MAX_MESSAGE_BYTES:
         raise MalformedRecord(
             Reason.OVERSIZED, f"a record's value has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(value or b'')}"

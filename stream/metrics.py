@@ -27,7 +27,7 @@ _UPTO: Final = ("10s", "1m", "10m", "1h", "1d", "7d", "older")
 
 def count(outcome: WriteOutcome, batch: WriteBatch) -> None:
     """Count one committed batch."""
-    for name in ("inserted", "replaced", "revisions", "duplicates", "conflicts", "reduced"):
+    for name in ("inserted", "replaced", "revisions", "duplicates", "conflicts", "reduced", "not_consented"):
         SAMPLES.labels(name).inc(getattr(outcome, name))
     for one in batch.rejected:
         QUARANTINED.labels(one.reason).inc()

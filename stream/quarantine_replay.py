@@ -57,8 +57,17 @@ class Chance:
 
 def chances(page: Sequence[Held]) -> list[Chance]:
     """Judge held records by today's rules, each by itself. Raises nothing for what they hold."""
-    judged = iter(_of_samples([held for held in page if held.source.topic != WAVEFORMS]))
-    return [_waveform(held) if held.source.topic == WAVEFORMS else next(judged) for held in page]
+    there = [held for held in page if not held.source.withheld]
+    judged = iter(_of_samples([held for held in there if held.source.topic != WAVEFORMS]))
+    return [
+        _withheld(held) if held.source.withheld else _waveform(held) if held.source.topic == WAVEFORMS else next(judged)
+        for held in page
+    ]
+
+
+def _withheld(held: Held) -> Chance:
+    """Say that nothing can be sent: the record's value was not kept, because no consent covers all that it held."""
+    return Chance(rejected=Counter({Reason.NO_CONSENT.value: len(held.indices)}))
 
 
 def _of_samples(page: Sequence[Held]) -> list[Chance]:

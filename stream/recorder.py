@@ -38,6 +38,7 @@ from timeseries.model import (
 )
 from timeseries.rows import ROW
 from vitals.clock import Clock, system_clock
+from vitals.errors import VigilError
 from vitals.gate import OPEN, Gate
 from vitals.quality import Reason
 
@@ -96,7 +97,7 @@ class Log(Protocol):
 
 
 GateSource = Callable[[], Awaitable[Gate]]
-"""Tells what the registry says now. May raise `StoreUnavailable`."""
+"""Tells what registry and consents say now: the same object until they change. May raise `StoreUnavailable`."""
 
 
 async def open_gate() -> Gate:
@@ -119,10 +120,15 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Records and the transaction that stores them."""
+    """Records and the transaction that stores them; `gate` is what they were judged by, None: nobody was asked."""
 
     records: Sequence[RawRecord]
     batch: WriteBatch
+    gate: Gate | None = None
+
+
+class GateMoved(VigilError):
+    """Registry or consents changed since a batch was judged: it is judged anew before anything of it is stored."""
 
 
 class Recorder:
@@ -256,6 +262,16 @@ class Recorder:
             return (await self._patiently(lambda: self._db.watermarks([mark.topic])))[partition]
 
     async def _store(self, prepared: Prepared, *, halved: bool = False) -> None:
+        for _ in range(_JUDGED_ANEW):  # a batch that waited for the database must not be stored by yesterday's consent
+            try:
+                await self._store_judged(prepared, halved=halved)
+            except GateMoved:
+                prepared = await self._prepared(prepared.records)
+            else:
+                return
+        await self._store_judged(replace(prepared, gate=None), halved=halved)
+
+    async def _store_judged(self, prepared: Prepared, *, halved: bool) -> None:
         try:
             while (error := await self._failure(prepared, halved=halved)) is not None:
                 if len(prepared.records) > 1:
@@ -299,7 +315,7 @@ class Recorder:
         none = np.empty(0, np.int32)
         whole = [Rejected(0, -1, Reason.WRITE_REFUSED.value)]
         batch = replace(prepared.batch, rows=np.empty(0, ROW), record=none, index=none, rejected=whole, reduced={})
-        return replace(prepared, batch=batch)
+        return replace(prepared, batch=replace(batch, ids=None))
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
         gate = await self._patiently(self._gate)
@@ -307,17 +323,22 @@ class Recorder:
         await self._patiently(lambda: self._db.resolve_keys(validated.patients, validated.origins))
         placed = await asyncio.to_thread(place, validated, self._db.keys.patients, self._db.keys.origins)
         placed.rows["flags"] |= self._memory.flags(placed.rows)
-        return Prepared(records, transaction_of(records, validated, placed, rejected(validated)))
+        return Prepared(records, transaction_of(records, validated, placed, rejected(validated)), gate)
 
     async def _write(self, prepared: Prepared, tries: int | None = None) -> None:
         batch = prepared.batch
         again = self._redelivered.told_with(batch.advances)
         if again:
             batch = replace(batch, duplicates={**batch.duplicates, **again})
-        outcome = await self._patiently(lambda: self._db.write(batch), tries)
+        outcome = await self._patiently(lambda: self._write_judged(prepared.gate, batch), tries)
         self._redelivered.told(batch.advances)
         metrics.count(outcome, batch)
         self._sign_of_life()
+
+    async def _write_judged(self, gate: Gate | None, batch: WriteBatch) -> WriteOutcome:
+        if gate is not None and await self._gate() is not gate:
+            raise GateMoved("the batch is judged anew")
+        return await self._db.write(batch)
 
     async def _reload(self, partitions: set[Partition]) -> None:
         """Another worker wrote where we meant to: forget what we thought, go where the database says."""
@@ -340,6 +361,8 @@ class Recorder:
             await asyncio.sleep(self._backoff.delay_s(attempts.waits))
 
 
+_JUDGED_ANEW: Final = 5
+"""A gate that has changed again at every look in a row: what was judged a moment ago is as fresh as can be."""
 _MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
 """The most record bytes of one transaction: some 150,000 samples, which bounds what decoding and COPY hold."""
 
@@ -390,7 +413,9 @@ def transaction_of(
         index=placed.index,
         adapters=validated.adapters,
         advances=advances,
-        describe=lambda position: records[position].source(),
+        describe=lambda position: records[position].source(withheld=position in validated.withheld),
         rejected=bad,
         reduced=validated.reduced_counts,
+        not_consented=validated.not_consented,
+        ids=placed.ids,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ingest.record import Decoded, MalformedRecord
+from ingest.record import Decoded, MalformedRecord, hint
 from ingest.waveform_record import decode_chunk
-from stream.assemble import Placed, RawRecord, Validated, place, rejected
+from stream.assemble import Placed, RawRecord, Validated, place, records_without_consent, rejected
+from stream.validate import without_consent
 from stream.waveform_derive import Derived, derived_app
 from stream.waveform_signal import Outcome, Piece, SignalState, WaveformPolicy, advance
 from stream.waveform_validate import fault, flags_of
@@ -25,10 +27,17 @@ from vitals.waveform import WaveformChunk
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Records, one entry each: whose chunk it is and the chunk, or None where it is quarantined, and why."""
+    """Records, one entry each: whose chunk it is and the chunk, or None where it is not let in.
+
+    `failures` says why it is quarantined; `not_consented` counts the chunks that no consent covers, by (adapter, metric
+    number), and `withheld` are the positions of records whose value the quarantine must not keep.
+    """
 
     told: list[tuple[BatchHeader, WaveformChunk] | None]
     failures: list[Rejected]
+    gate: Gate
+    not_consented: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    withheld: frozenset[int] = frozenset()
 
     @property
     def patients(self) -> list[str]:
@@ -50,23 +59,48 @@ def open_records(records: Sequence[RawRecord], gate: Gate = OPEN) -> Opened:
     """Decode and validate records. Raises nothing: what cannot be stored stands in `failures`."""
     told: list[tuple[BatchHeader, WaveformChunk] | None] = []
     failures: list[Rejected] = []
+    missing: Counter[tuple[str, int]] = Counter()
+    withheld: set[int] = set()
     for position, record in enumerate(records):
-        try:
-            header, chunk = decode_chunk(record.key, record.value, record.headers)
-            why = fault(chunk) or _refused(gate, header, chunk)
-        except MalformedRecord as error:
-            told.append(None)
-            failures.append(Rejected(position, -1, error.reason.value))
+        one = _opened(record, gate)
+        told.append(None if isinstance(one, _Refused) else one)
+        if not isinstance(one, _Refused):
             continue
-        told.append((header, chunk) if why is None else None)
-        if why is not None:
-            metric = chunk.metric if number_of(chunk.metric) else None
-            failures.append(Rejected(position, -1, why.value, metric))
-    return Opened(told, failures)
+        if one.withheld:
+            withheld.add(position)
+        if one.reason is Reason.NO_CONSENT:
+            missing[one.adapter, number_of(one.metric or "")] += 1
+        else:
+            failures.append(Rejected(position, -1, one.reason.value, one.metric))
+    return Opened(told, failures, gate, missing, frozenset(withheld))
 
 
-def _refused(gate: Gate, header: BatchHeader, chunk: WaveformChunk) -> Reason | None:
-    """Return why the registry refuses a chunk, judged by where it begins."""
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    reason: Reason
+    metric: str | None = None
+    adapter: str = "unknown"
+    withheld: bool = False
+
+
+def _opened(record: RawRecord, gate: Gate) -> tuple[BatchHeader, WaveformChunk] | _Refused:
+    try:
+        header, chunk = decode_chunk(record.key, record.value, record.headers)
+    except MalformedRecord as error:
+        kept = gate.is_open or gate.may_keep_unread(hint(record.key, record.headers)[0])
+        return _Refused(error.reason, withheld=not kept)
+    refused = _refused_by(gate, header, chunk)
+    metric = chunk.metric if number_of(chunk.metric) else None
+    if refused is Reason.NO_CONSENT:
+        return _Refused(refused, metric, header.adapter, withheld=True)
+    reason = fault(chunk) or refused
+    return (header, chunk) if reason is None else _Refused(reason, metric, header.adapter)
+
+
+def _refused_by(gate: Gate, header: BatchHeader, chunk: WaveformChunk) -> Reason | None:
+    """Return why the gate refuses a chunk, judged by where it begins."""
+    if gate.is_open:
+        return None
     start, metric = np.array([chunk.start_us]), np.array([number_of(chunk.metric)], np.int16)
     return next((reason for reason, which in gate.judge(header, start, metric) if which[0]), None)
 
@@ -83,7 +117,7 @@ def signal_of(
 class Assembled:
     """What records come to: chunk rows, derived samples and their rows, what is quarantined, each signal's new memory.
 
-    `late` counts the chunks that were only stored.
+    `late` counts the chunks that were only stored; `not_consented` those that no consent covers, by (adapter, metric).
     """
 
     chunks: list[ChunkRow]
@@ -92,6 +126,7 @@ class Assembled:
     rejected: list[Rejected]
     states: dict[SignalKey, SignalState]
     late: int
+    not_consented: Mapping[tuple[str, int], int]
 
 
 def assemble(
@@ -122,9 +157,12 @@ def assemble(
         counts.append(len(columns))
         derived.append(columns)
     joined = SampleColumns.concat(derived)
-    validated = Validated(Decoded(headers, np.array(counts, np.int64), joined, {}), reasons(joined))
+    decoded = Decoded(headers, np.array(counts, np.int64), joined, {})
+    codes = without_consent(opened.gate, headers, decoded.counts, joined, reasons(joined))
+    validated = Validated(decoded, codes, withheld=opened.withheld | records_without_consent(decoded, codes))
     bad = [*opened.failures, *rejected(validated)]
-    return Assembled(rows, validated, place(validated, patients, origins), bad, states, late)
+    placed = place(validated, patients, origins)
+    return Assembled(rows, validated, placed, bad, states, late, opened.not_consented)
 
 
 def _derived_header(header: BatchHeader, chunk: WaveformChunk) -> BatchHeader:

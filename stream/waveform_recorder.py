@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import structlog
@@ -36,6 +36,7 @@ from timeseries.model import Rejected, WriteBatch
 from timeseries.waveform_model import SignalKey, WaveformBatch
 from vitals.catalogue import BY_NUMBER
 from vitals.clock import Clock, system_clock
+from vitals.gate import OPEN
 from vitals.quality import Reason
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,10 @@ class WaveformRecorder(Recorder):
             await self._store(await self._prepared(one.records))
 
     def _refused(self, prepared: Prepared) -> Prepared:
-        return self._assembled(prepared.records, _REFUSED)
+        refused = self._assembled(prepared.records, _REFUSED)
+        before = prepared.batch
+        batch = replace(refused.batch, describe=before.describe, not_consented=before.not_consented)
+        return replace(refused, batch=batch, gate=prepared.gate)
 
     async def _prepared(self, records: Sequence[RawRecord]) -> Prepared:
         opened = open_records(records, await self._patiently(self._gate))
@@ -111,7 +115,7 @@ class WaveformRecorder(Recorder):
         keys = self._signals.keys
         made = assemble(self._policy, opened, self._states, keys.patients, keys.origins)
         plain = transaction_of(records, made.derived, made.placed, made.rejected)
-        return Transaction(records, waveform_batch(plain, made), made.states, made.late)
+        return Transaction(records, waveform_batch(plain, made), opened.gate, made.states, made.late)
 
     async def _write(self, prepared: Prepared, tries: int | None = None) -> None:
         await super()._write(prepared, tries)
@@ -140,8 +144,8 @@ class WaveformRecorder(Recorder):
                 log.warning("signal_memory_unreadable", metric=BY_NUMBER[metric].code, error=str(error))
 
 
-_REFUSED: Final = Opened([None], [Rejected(0, -1, Reason.WRITE_REFUSED.value)])
-_EMPTY: Final = assemble(WaveformPolicy(), Opened([], []), {}, {}, {})
+_REFUSED: Final = Opened([None], [Rejected(0, -1, Reason.WRITE_REFUSED.value)], OPEN)
+_EMPTY: Final = assemble(WaveformPolicy(), Opened([], [], OPEN), {}, {}, {})
 _NOTHING_DERIVED, _NOTHING_PLACED = _EMPTY.derived, _EMPTY.placed
 
 
@@ -157,6 +161,7 @@ def waveform_batch(plain: WriteBatch, made: Assembled) -> WaveformBatch:
         rejected=plain.rejected,
         duplicates=plain.duplicates,
         reduced=plain.reduced,
+        not_consented={**plain.not_consented, **made.not_consented},
         chunks=made.chunks,
         states={signal: to_bytes(state) for signal, state in made.states.items()},
     )

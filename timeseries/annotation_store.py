@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypedDict
 
@@ -11,8 +11,10 @@ from psycopg.types.json import Jsonb
 from timeseries.answers import patiently
 from timeseries.one_connection import OneConnection
 from timeseries.queries import load
+from timeseries.store import counted
 
 _SQL: Final = load("annotations")
+_COUNT: Final = load("store")["count_not_consented"]
 _OPTIONS: Final = "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC"
 
 
@@ -45,6 +47,15 @@ class AnnotationStore(OneConnection):
         try:
             with patiently():
                 await self._put(sorted(rows, key=lambda row: row["annotation_key"]))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def count_not_consented(self, counts: Mapping[tuple[str, int], int]) -> None:
+        """Add counts by (adapter, metric number). Raises like `save`."""
+        try:
+            with patiently():
+                await (await self._open()).execute(_COUNT, counted(counts))
         except BaseException:
             await self.close()
             raise

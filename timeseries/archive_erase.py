@@ -51,9 +51,10 @@ def erase_patient(
     who: str,
     why: str,
     *,
+    classes: Collection[str] | None = None,
     on_file: Callable[[ArchivedFile, int], None] = lambda _file, _total: None,
 ) -> Erased:
-    """Erase a patient (opaque id) from the archive and from restores; safe to break off and to repeat.
+    """Erase a patient (opaque id; only `classes`) from the archive and from restores; safe to break off and to repeat.
 
     What `samples` still hold is archived again when it is due, so erase there first. Raises `UnknownPatient`,
     `UnderHold`, `ArchiveDamaged` (a file's other rows are not as they were: nothing of it is changed),
@@ -65,7 +66,9 @@ def erase_patient(
         key = patient_key_of(connection, patient)
         _refuse_held(connection, [key])
         table.finish(connection, storage)
-        files = table.files_of_patient(connection, key)
+        files = [
+            one for one in table.files_of_patient(connection, key) if classes is None or one.retention_class in classes
+        ]
         for one in files:
             on_file(one, len(files))
             gone = table.leaves(connection, one.file_id, [key])
@@ -74,9 +77,10 @@ def erase_patient(
             done.rows += sum(leaf.rows for leaf in gone)
         with connection.transaction():
             _refuse_held(connection, [key])
-            done.restored = connection.execute(_SQL["erase_restored"], {"patient": key}).rowcount
-            connection.execute(_SQL["erase_steps"], {"patient": key})
-        done.still_in_samples = connection.execute(_SQL["still_in_samples"], {"patient": key}).fetchone() == (True,)
+            which = {"patient": key, "classes": None if classes is None else list(classes)}
+            done.restored = connection.execute(_SQL["erase_restored"], which).rowcount
+            connection.execute(_SQL["erase_steps"], which)
+        done.still_in_samples = connection.execute(_SQL["still_in_samples"], which).fetchone() == (True,)
     log.info("archive_erased", files=done.files, rows=done.rows, restored=done.restored)
     return done
 

@@ -20,11 +20,15 @@ from timeseries.rows import PG_EPOCH_US
 _TYPES: Final = {
     "i2": (21, 1005), "i4": (23, 1007), "i8": (20, 1016), "f4": (700, 1021), "f8": (701, 1022),
     "M8": (1184, 1185),  # datetime64, taken as UTC -> timestamptz
+    "V16": (2950, 2951),  # 16 raw bytes -> uuid
 }  # fmt: skip
 
 
 class NumpyArrayDumper(Dumper):
-    """Dumps a one-dimensional array of int16/32/64, float32/64 or datetime64 (as timestamptz) without nulls."""
+    """Dumps a one-dimensional array of int16/32/64, float32/64, datetime64 (as timestamptz) or V16 (as uuid).
+
+    Without nulls.
+    """
 
     format = Format.BINARY
 

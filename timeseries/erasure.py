@@ -23,7 +23,9 @@ from vitals.errors import VigilError
 
 _SQL: Final = load("erasure")
 
-_MEASURED: Final = ("samples", "sample_revisions", "waveforms", "latest", "feature_state")
+_IDS: Final = ("deletions_told", "sample_ids")
+"""Before the samples: a deletion that is still open would tell what is gone once more, as a tombstone."""
+MEASURED: Final = ("samples", "sample_revisions", "waveforms", "latest", "feature_state")
 _LIVE: Final = ("vitals_1m", "vitals_15m", "vitals_1h")
 _MADE: Final = (
     "vitals_1m_history", "vitals_15m_history", "vitals_1h_history", "dirty_ranges", "late_hours", "vitals_1d",
@@ -57,20 +59,18 @@ def erase(
 ) -> Erasure:
     """Erase all that is stored of a patient (opaque id). Stop the devices first, or it comes again.
 
-    Raises `UnknownPatient`, `UnderHold`, `NoArchive`, `NoReason`, `InvalidId`, `ArchiveBusy`, `ArchiveDamaged`, and
-    psycopg's errors.
+    Their tokens are revoked before anything goes. Raises `UnknownPatient`, `UnderHold`, `NoArchive`, `NoReason`,
+    `InvalidId`, `ArchiveBusy`, `ArchiveDamaged`, and psycopg's errors.
     """
     checked_person(who, why)
-    options = "-c timezone=UTC -c lock_timeout=60000 -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
-    with psycopg.connect(
-        url, autocommit=True, prepare_threshold=prepare_threshold, options=options, application_name="vigil erase"
-    ) as connection:
+    with connected(url, prepare_threshold) as connection:
         key = patient_key_of(connection, patient)
-        _refuse(connection, archive, key)
-        work = _Work(connection, {"patient": key, "id": patient, "who": who, "why": why}, done)
+        refuse(connection, archive, key)
+        work = Work(connection, {"patient": key, "id": patient, "who": who, "why": why, "classes": None}, done)
         with turn(connection):
             work.begin()
-            for table in (*_MEASURED, *_live(connection), *_MADE):
+            _lock_out(work)
+            for table in (*_IDS, *MEASURED, *live_rollups(connection), *_MADE):
                 work.step(table, _SQL["delete_of_patient"].format(table=table))
             _told(work)
         if archive is not None:
@@ -82,7 +82,16 @@ def erase(
     return Erasure(work.rows, left == (True,))
 
 
-def _refuse(connection: Any, archive: LifecycleArchive | None, key: int) -> None:
+def connected(url: str, prepare_threshold: int | None) -> psycopg.Connection[Any]:
+    """Return a connection that may wait for a lock, and delete from the columnstore."""
+    options = "-c timezone=UTC -c lock_timeout=60000 -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+    return psycopg.connect(
+        url, autocommit=True, prepare_threshold=prepare_threshold, options=options, application_name="vigil erase"
+    )
+
+
+def refuse(connection: Any, archive: LifecycleArchive | None, key: int) -> None:
+    """Raise `UnderHold`, or `NoArchive` where the archive has samples of the patient and none is given."""
     if connection.execute(_SQL["is_held"], {"patient": key}).fetchone() == (True,):
         raise UnderHold("a legal hold stands on the patient: nothing is erased until it is lifted (vigil hold list)")
     archived = "SELECT EXISTS (SELECT FROM archive_leaves WHERE patient_key = %s AND erased_at IS NULL)"
@@ -90,7 +99,7 @@ def _refuse(connection: Any, archive: LifecycleArchive | None, key: int) -> None
         raise NoArchive("the archive has samples of the patient: set VIGIL_ARCHIVE_URI, and say the same again")
 
 
-class _Work:
+class Work:
     """One erasure: each step is a transaction that sees no hold, and is counted in the same."""
 
     def __init__(self, connection: Any, values: dict[str, Any], done: Callable[[str, int], None]) -> None:
@@ -109,7 +118,9 @@ class _Work:
             self.erasure_id, self.rows = found
 
     def step(self, table: str, statement: str) -> None:
-        """Run a deletion. Raises `UnderHold` if a hold was placed meanwhile."""
+        """Run a deletion, unless the database lacks the table. Raises `UnderHold` if a hold was placed meanwhile."""
+        if self.connection.execute(_SQL["exists"], {"table": table}).fetchone() == (False,):
+            return
         with self.connection.transaction():
             self.connection.execute(_SQL["lock_holds"])
             if self.connection.execute(_SQL["is_held"], self.values).fetchone() == (True,):
@@ -126,14 +137,20 @@ class _Work:
             self.connection.execute(_SQL["note"], values)
 
 
-def _live(connection: Any) -> list[str]:
+def live_rollups(connection: Any) -> list[str]:
     """Return the tables of the live rollups. A refresh makes nothing there again: the samples went before."""
     if not is_continuous(connection):
         return list(_LIVE)
     return [name for (name,) in connection.execute(_SQL["live_rollups"], {})]
 
 
-def _told(work: _Work) -> None:
+def _lock_out(work: Work) -> None:
+    """Revoke the tokens that speak for the person alone: a phone must not bring back what goes."""
+    work.step("access_tokens", _SQL["revoke_tokens"])
+    work.step("sync_anchors", _SQL["forget_anchors"])
+
+
+def _told(work: Work) -> None:
     work.step("delivery_attempts", _SQL["delete_attempts"])
     for table in _TOLD:
         work.step(table, _SQL["delete_of_id"].format(table=table))

@@ -24,6 +24,7 @@ from vitals.errors import VigilError
 _SQL: Final = load("lifecycle")
 _TABLES: Final = {
     ("waveform", "raw"): ("waveforms", "time"), ("evidence", "raw"): ("alert_evidence", "taken_at"),
+    ("sample_ids", "raw"): ("sample_ids", "time"), ("deletions", "raw"): ("deletions_told", "received_at"),
     "minute": ("vitals_1m_history", "bucket"), "quarter": ("vitals_15m_history", "bucket"),
     "hour": ("vitals_1h_history", "bucket"), "day": ("vitals_1d", "day"),
 }  # fmt: skip

@@ -68,7 +68,10 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """One raw Kafka record as it came; `patient_id`, `device_id` and `adapter` only where they are opaque ids."""
+    """One raw Kafka record as it came; `patient_id`, `device_id` and `adapter` only where they are opaque ids.
+
+    `withheld`: its value is not kept, because no consent covers all that it holds.
+    """
 
     topic: str
     partition: int
@@ -81,6 +84,7 @@ class SourceRecord:
     key: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
     value: bytes | None
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,14 @@ class Rejected:
     metric: str | None = None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class SampleIds:
+    """The ids that some rows of a batch were told under: `at` (k,) positions among the rows, `raw` (k, 16) uint8."""
+
+    at: NDArray[np.intp]
+    raw: NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True)
 class WriteBatch:
     """Everything of one transaction.
@@ -101,7 +113,8 @@ class WriteBatch:
     and `index` its place in that record. `describe` returns a record by position, and is asked only for records
     whose samples are quarantined, and for those of exports whose samples are there already. `duplicates` counts
     (adapter, reason) of what never became a row, `reduced` counts (adapter, metric key) of accepted samples that did
-    not because others of their record stand for them.
+    not because others of their record stand for them, `not_consented` (adapter, metric key) of samples that no consent
+    covers. `ids` is None where no row came with an id of its sender's.
     """
 
     rows: Rows
@@ -113,11 +126,13 @@ class WriteBatch:
     rejected: Sequence[Rejected] = ()
     duplicates: Mapping[tuple[str, str], int] = field(default_factory=dict)
     reduced: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    not_consented: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    ids: SampleIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOutcome:
-    """What became of a batch's accepted samples; `reduced` ones were no rows of it."""
+    """What became of a batch's samples; `reduced` and `not_consented` ones were no rows of it."""
 
     inserted: int
     replaced: int = 0
@@ -125,3 +140,4 @@ class WriteOutcome:
     duplicates: int = 0
     conflicts: int = 0
     reduced: int = 0
+    not_consented: int = 0

@@ -40,7 +40,7 @@ def _record(record: SourceRecord) -> dict[str, Any]:
     return {
         **_place(record), "timestamp_ms": record.timestamp_ms, "patient_id": record.patient_id,
         "device_id": record.device_id, "adapter": record.adapter, "key": record.key,
-        "headers": json.dumps(headers), "value": record.value,
+        "headers": json.dumps(headers), "value": record.value, "withheld": record.withheld,
     }  # fmt: skip
 
 

@@ -95,8 +95,8 @@ class QuarantineReview:
 def _held(row: tuple[Any, ...]) -> Held:
     # A foreign name keeps the form that `timeseries.quarantine` gave it: none of ours has a NUL or a backslash.
     headers = [(name, None if raw is None else base64.b64decode(raw)) for name, raw in row[9]]
-    topic, partition, epoch, offset, timestamp_ms, patient, device, adapter, key, _, value, indices = row
+    topic, partition, epoch, offset, timestamp_ms, patient, device, adapter, key, _, value, withheld, indices = row
     source = SourceRecord(
-        topic, partition, epoch, offset, timestamp_ms, patient, device, adapter, key, headers, value
+        topic, partition, epoch, offset, timestamp_ms, patient, device, adapter, key, headers, value, withheld
     )  # fmt: skip
     return Held(source, tuple(indices))

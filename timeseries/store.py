@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
@@ -33,6 +33,7 @@ from timeseries.model import (
 from timeseries.one_connection import Connection, OneConnection
 from timeseries.queries import load
 from timeseries.rows import COLUMNS, Rows, copy_chunks, from_copy, in_order, same_as_previous, sort_order
+from timeseries.sample_ids import put_sample_ids
 from timeseries.versions import Resolution, resolve
 from vitals.adapters import is_export
 from vitals.quality import Flag, Reason
@@ -116,13 +117,15 @@ class SampleStore(OneConnection):
             async with connection.transaction():
                 await _lock(connection, batch.advances)
                 await self._put_beside(connection, batch)
-                outcome, stored, rejected, again = await _put_samples(connection, batch)
+                outcome, stored, conflicts, again = await _put_samples(connection, batch)
+                await put_sample_ids(connection, batch, conflicts)
                 await _put_derived(connection, stored)
-                await quarantine.put(connection, batch, [*batch.rejected, *rejected])
+                await quarantine.put(connection, batch, [*batch.rejected, *_rejected(batch, conflicts)])
                 await _count_duplicates(connection, batch, again)
-                await _count_reduced(connection, batch)
+                await _count(connection, "count_reduced", batch.reduced)
+                await _count(connection, "count_not_consented", batch.not_consented)
                 await _move(connection, batch.advances)
-        return replace(outcome, reduced=sum(batch.reduced.values()))
+        return replace(outcome, reduced=sum(batch.reduced.values()), not_consented=sum(batch.not_consented.values()))
 
     async def _put_beside(self, connection: Connection, batch: WriteBatch) -> None:
         """Store what a subclass's batches hold beside samples; called within the transaction, watermarks locked."""
@@ -213,29 +216,29 @@ async def _move(connection: Connection, advances: Sequence[Advance]) -> None:
 
 async def _put_samples(
     connection: Connection, batch: WriteBatch
-) -> tuple[WriteOutcome, Rows, list[Rejected], NDArray[np.intp]]:
-    """Store the rows; return (outcome, rows that changed the table, conflicts to quarantine, duplicate positions)."""
+) -> tuple[WriteOutcome, Rows, NDArray[np.intp], NDArray[np.intp]]:
+    """Store the rows; return (outcome, rows that changed the table, positions of conflicts, of duplicates)."""
     order = np.arange(len(batch.rows)) if in_order(batch.rows) else sort_order(batch.rows)
     rows = batch.rows[order]
     none = np.empty(0, np.intp)
     if not same_as_previous(rows).any() and await _copy_straight(connection, rows):
-        return WriteOutcome(inserted=len(rows)), rows, [], none
+        return WriteOutcome(inserted=len(rows)), rows, none, none
     await connection.execute(_SQL["lock_patients"], {"patients": np.unique(rows["patient_key"])})
     resolution = await _resolve(connection, rows)
     await _apply(connection, resolution)
-    conflicts = [
-        Rejected(int(batch.record[at]), int(batch.index[at]), Reason.CONFLICT.value)
-        for at in order[resolution.conflicts]
-    ]
     stored = np.concatenate([resolution.insert, resolution.replace])
     outcome = WriteOutcome(
         inserted=len(resolution.insert),
         replaced=len(resolution.replace),
         revisions=len(resolution.revisions),
         duplicates=len(resolution.duplicates),
-        conflicts=len(conflicts),
+        conflicts=len(resolution.conflicts),
     )
-    return outcome, stored[sort_order(stored)], conflicts, order[resolution.duplicates]
+    return outcome, stored[sort_order(stored)], order[resolution.conflicts], order[resolution.duplicates]
+
+
+def _rejected(batch: WriteBatch, conflicts: NDArray[np.intp]) -> list[Rejected]:
+    return [Rejected(int(batch.record[at]), int(batch.index[at]), Reason.CONFLICT.value) for at in conflicts]
 
 
 async def _copy_straight(connection: Connection, rows: Rows) -> bool:
@@ -346,12 +349,17 @@ async def _count_duplicates(connection: Connection, batch: WriteBatch, again: ND
         await connection.execute(_SQL["count_duplicates"], values)
 
 
-async def _count_reduced(connection: Connection, batch: WriteBatch) -> None:
-    if batch.reduced:
-        ordered = sorted(batch.reduced)
-        values = {
-            "adapters": [adapter for adapter, _ in ordered],
-            "metrics": [metric for _, metric in ordered],
-            "samples": [batch.reduced[key] for key in ordered],
-        }
-        await connection.execute(_SQL["count_reduced"], values)
+async def _count(connection: Connection, query: str, counts: Mapping[tuple[str, int], int]) -> None:
+    """Add counts by (adapter, metric number)."""
+    if counts:
+        await connection.execute(_SQL[query], counted(counts))
+
+
+def counted(counts: Mapping[tuple[str, int], int]) -> dict[str, list[Any]]:
+    """Return counts by (adapter, metric number) as the parameters of a query, in the order in which rows are locked."""
+    ordered = sorted(counts)
+    return {
+        "adapters": [adapter for adapter, _ in ordered],
+        "metrics": [metric for _, metric in ordered],
+        "samples": [counts[key] for key in ordered],
+    }

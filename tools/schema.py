@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
@@ -42,6 +43,10 @@ _VIEWS: Final[LiteralString] = """
 SELECT c.oid, c.oid::regclass::text, obj_description(c.oid), pg_get_viewdef(c.oid), c.reloptions
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'v' AND n.nspname IN ('public', 'data') ORDER BY c.oid"""
+_READ_BY: Final[LiteralString] = """
+SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r
+JOIN pg_depend d ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'v' WHERE d.refobjid <> r.ev_class"""
 _FUNCTIONS: Final[LiteralString] = """
 SELECT pg_get_functiondef(p.oid), p.oid::regprocedure::text, obj_description(p.oid), p.prokind FROM pg_proc p
 WHERE p.pronamespace = 'public'::regnamespace
@@ -96,9 +101,25 @@ def _functions(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 
 def _views(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for _, name, comment, text, options in connection.execute(_VIEWS).fetchall():
+    views = {row[0]: row[1:] for row in connection.execute(_VIEWS).fetchall()}
+    # A view that was replaced is older than what it reads: what is read comes first, else the older one.
+    order = TopologicalSorter({oid: set[int]() for oid in views})
+    for reader, read in connection.execute(_READ_BY).fetchall():
+        if reader in views:
+            order.add(reader, read)
+    for name, comment, text, options in (views[oid] for oid in _steadily(order) if oid in views):
         storage = f" WITH ({', '.join(options)})" if options else ""
         yield f"-- {comment or name}\nCREATE VIEW {name}{storage} AS\n{text}"
+
+
+def _steadily(order: TopologicalSorter[int]) -> Iterator[int]:
+    order.prepare()
+    ready = list(order.get_ready())
+    while ready:
+        ready.sort(reverse=True)
+        yield (one := ready.pop())
+        order.done(one)
+        ready += order.get_ready()
 
 
 def _rows(connection: psycopg.Connection[Any], query: LiteralString, oid: int) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from typing import Final
 from vitals.ids import DeviceId, PatientId
 
 _TOKEN: Final = re.compile(r"vgl_([a-z2-7]{16})_([A-Za-z0-9_-]{43})")
+_TOKEN_ID: Final = re.compile(r"[a-z2-7]{16}")
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _NOBODY: Final = bytes(32)
 
@@ -35,13 +36,20 @@ class Principal:
     """Whom a credential speaks for. At least one of `patient_id` and `devices` is set.
 
     `patient_id`: all it sends is about this patient, whatever the body says; None: about whoever wore the device.
-    `devices`: the only devices it may name; None: any device that is not bound to somebody else.
+    `devices`: the only devices it may name; None: any device that is not bound to somebody else. `lineage`: the id of
+    the token that this one came from by rotations; empty where it is the first.
     """
 
     token_id: str
     kind: Kind
     patient_id: PatientId | None
     devices: frozenset[DeviceId] | None = None
+    lineage: str = ""
+
+    @property
+    def holder(self) -> str:
+        """Who holds the credential, through every rotation: what anchors, jobs and rates are kept by."""
+        return self.lineage or self.token_id
 
     def may_name(self, device: DeviceId) -> bool:
         """Tell whether it may send for this device."""
@@ -62,7 +70,7 @@ class Credential:
     """
 
     principal: Principal
-    secret_sha256: bytes | None
+    secret_sha256: bytes | None = field(repr=False)
     expires_us: int
     revoked_us: int | None = None
     certificate_sha256: str | None = None
@@ -103,8 +111,8 @@ class NewToken:
     """A token just made: `text` is shown once, `secret_sha256` is stored."""
 
     token_id: str
-    text: str
-    secret_sha256: bytes
+    text: str = field(repr=False)
+    secret_sha256: bytes = field(repr=False)
 
 
 def new_token() -> NewToken:
@@ -112,6 +120,11 @@ def new_token() -> NewToken:
     token_id = "".join(secrets.choice(_ALPHABET) for _ in range(16))
     secret = secrets.token_urlsafe(32)
     return NewToken(token_id, f"vgl_{token_id}_{secret}", hashed(secret))
+
+
+def is_token_id(text: str) -> bool:
+    """Tell whether `text` has the form of a token's id."""
+    return _TOKEN_ID.fullmatch(text) is not None
 
 
 def token_id_of(text: str) -> str | None:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     DEVICE_RETIRED = "device_retired"
     NOT_PERMITTED = "metric_not_permitted"  # the registry does not let this device tell this metric
     OTHER_WEARER = "other_wearer"  # the device was not bound to this patient when it measured
+    NO_CONSENT = "no_consent"  # no consent to care covers it: counted, neither stored nor quarantined
     WRITE_REFUSED = "write_refused"  # the database refuses this very record
 
 

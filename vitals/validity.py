@@ -36,6 +36,7 @@ REASONS: Final[tuple[Reason | None, ...]] = (
     Reason.DEVICE_RETIRED,
     Reason.NOT_PERMITTED,
     Reason.OTHER_WEARER,
+    Reason.NO_CONSENT,
 )
 """What the codes of `reasons` stand for; 0 is accepted. Of several faults the first counts."""
 

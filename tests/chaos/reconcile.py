@@ -16,7 +16,8 @@ _COUNTS = """
 SELECT (SELECT count(*) FROM samples WHERE flags & 128 = 0), (SELECT count(*) FROM samples WHERE flags & 128 <> 0),
        (SELECT count(*) FROM sample_revisions), (SELECT count(*) FROM quarantine),
        (SELECT coalesce(sum(samples), 0)::bigint FROM duplicates WHERE reason <> 'redelivered'),
-       (SELECT coalesce(sum(samples), 0)::bigint FROM reduced)
+       (SELECT coalesce(sum(samples), 0)::bigint FROM reduced),
+       (SELECT coalesce(sum(samples), 0)::bigint FROM not_consented)
 """
 
 
@@ -31,8 +32,8 @@ def reconcile(url: str, ledger: Expected) -> dict[str, object]:
         statement = f"COPY (SELECT {', '.join(COLUMNS)} FROM samples) TO STDOUT (FORMAT BINARY)"
         with connection.cursor().copy(statement) as copy:
             rows = from_copy(b"".join(bytes(part) for part in copy))
-    current, tombstones, revisions, quarantined, duplicates, reduced = (int(count) for count in counts)
-    accounted = current + tombstones + revisions + quarantined + duplicates + reduced
+    current, tombstones, revisions, quarantined, duplicates, reduced, not_consented = (int(count) for count in counts)
+    accounted = current + tombstones + revisions + quarantined + duplicates + reduced + not_consented
     wrong = _wrong(rows, patients, ledger.winners)
     return {
         "ok": (accounted, reduced, wrong) == (ledger.sent, ledger.reduced, 0)
@@ -45,6 +46,7 @@ def reconcile(url: str, ledger: Expected) -> dict[str, object]:
         "quarantined": quarantined,
         "duplicates": duplicates,
         "reduced": reduced,
+        "not_consented": not_consented,
         "reduced_expected": ledger.reduced,
         "identities": len(ledger.winners),
         "identities_wrong": wrong,

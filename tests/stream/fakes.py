@@ -1,5 +1,6 @@
 """A log and a store in memory that behave as badly as the real ones may."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -84,6 +85,7 @@ class FakeStore:
     rows: dict[tuple[int, int], float] = field(default_factory=dict)
     records: list[tuple[int, int, bytes | None]] = field(default_factory=list)
     quarantine: list[tuple[int, int, str]] = field(default_factory=list)
+    not_consented: Counter[tuple[str, int]] = field(default_factory=Counter)
     duplicates: int = 0
     redelivered: int = 0
     refused: float | None = None
@@ -125,6 +127,7 @@ class FakeStore:
         for position in range(len(batch.adapters)):
             source = batch.describe(position)
             self.records.append((source.epoch, source.offset, source.value))
+        self.not_consented.update(batch.not_consented)
         for one in batch.rejected:
             self.quarantine.append((batch.describe(one.record).offset, one.index, one.reason))
         for advance in batch.advances:

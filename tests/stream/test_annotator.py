@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
@@ -12,12 +13,15 @@ from pydantic import ValidationError
 from alerts.annotation import Annotation, AnnotationKind
 from devices.adapter import Piece, Session
 from ingest.publisher import Publisher
+from ingest.record import Record
 from stream import annotator
 from stream.annotator import row_of, save
 from tests.alerts.making import START
 from tests.services.topics import new_topic
 from tests.timeseries.making import query
 from timeseries.annotation_store import AnnotationRow, AnnotationStore
+from timeseries.consent import Consents, Purpose
+from timeseries.gate import GateReader
 from timeseries.migrate import migrate
 from timeseries.model import StoreRefused, StoreUnavailable
 from vigil.embedded.broker import EmbeddedBroker
@@ -94,6 +98,32 @@ async def test_told_again_it_is_the_same_row_and_taken_back_it_stays_so(database
         database, "SELECT annotation_key, patient_key, label, metric_key, retracted_at IS NULL FROM annotations"
     )
     assert sorted(found) == [("n-1", 1, "migraine", None, False), ("n-2", 1, "headache", 5, True)]
+
+
+async def test_what_no_consent_covers_is_counted_and_not_stored(broker: EmbeddedBroker, database: str) -> None:
+    migrate(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        Consents(connection, "nurse-1").grant("p1", ["reported"], Purpose.CARE, document="c-1", start=START)
+    address, topic = broker.bootstrap, await new_topic(broker.bootstrap)
+    notes = [a_note("n-1"), a_note("n-2", kind="anomaly", metric="spo2"), a_note("n-3", patient_id="p2"), a_note("n-4")]
+    async with Publisher(address) as publisher:
+        records = [Record(note.patient_id.encode(), note.to_bytes(), ()) for note in notes]
+        await publisher.confirm([await publisher.send(one, topic=topic) for one in records])
+    async with AnnotationStore(database) as store, GateReader(database, strict=False, require_consent=True) as gate:
+        running = asyncio.create_task(
+            annotator.run(address, store, topic=topic, group_id=topic, session_timeout_ms=6_000, gate=gate.current)
+        )
+        for _ in range(300):
+            if query(database, "SELECT sum(samples) FROM not_consented") == [(2,)]:
+                break
+            await asyncio.sleep(0.1)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    assert query(database, "SELECT annotation_key FROM annotations ORDER BY 1") == [("n-1",), ("n-4",)]
+    counted = query(database, "SELECT adapter, metric_key, samples FROM not_consented ORDER BY 2")
+    assert counted == [("annotations", 0, 1), ("annotations", 5, 1)]
+    assert query(database, "SELECT patient_id FROM patients") == [("p1",)], "not even an id"
 
 
 async def test_a_schema_that_is_behind_is_waited_for(database: str) -> None:

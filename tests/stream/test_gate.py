@@ -55,7 +55,7 @@ async def test_a_recorder_asks_the_gate_at_every_batch() -> None:
     gates = [Gate(), Gate({"d1": DeviceRule(DeviceState.SUSPENDED)}), Gate()]
 
     async def current() -> Gate:
-        return gates.pop(0)
+        return gates[0]
 
     batches = [replace(record(samples("heart_rate", [n], [60 + n]), offset=n), partition=0) for n in range(3)]
     log, store = FakeLog(batches), FakeStore()
@@ -63,6 +63,7 @@ async def test_a_recorder_asks_the_gate_at_every_batch() -> None:
     await worker.assigned([(batches[0].topic, 0)])
     for one in batches:
         await worker.take([one])
+        gates.pop(0)
     assert sorted(store.rows.values()) == [60, 62]
     assert [(offset, index, reason) for offset, index, reason in store.quarantine] == [(1, 0, "device_suspended")]
 

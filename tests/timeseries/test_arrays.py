@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -21,6 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
         (np.array([0.1, -0.0, 3e38], np.float32), "real[]"),
         (np.array([0.1, -0.0, 1.7e308, 5e-324], np.float64), "double precision[]"),
         (np.array([1, -(2**55), 2**53], "M8[us]"), "timestamp with time zone[]"),
+        (np.frombuffer(bytes(range(48)), "V16"), "uuid[]"),
     ],
     ids=lambda given: str(getattr(given, "dtype", given)),
 )
@@ -29,7 +31,12 @@ def test_every_type_that_a_column_has(postgres_connection: Any, array: np.ndarra
     given = array[part]
     row = postgres_connection.execute("SELECT pg_typeof(%s), %s", (given, given)).fetchone()
     assert row[0] == type_
-    expected = given.tolist() if given.dtype.kind != "M" else [_moment(one) for one in given.view("i8").tolist()]
+    if given.dtype.kind == "V":
+        expected: list[Any] = [UUID(bytes=one.tobytes()) for one in given]
+    elif given.dtype.kind == "M":
+        expected = [_moment(one) for one in given.view("i8").tolist()]
+    else:
+        expected = given.tolist()
     if given.dtype == np.float32:
         assert np.array(row[1], np.float32).tobytes() == np.ascontiguousarray(given).tobytes()
     else:

@@ -19,8 +19,11 @@ from timeseries.lifecycle_archive import LifecycleArchive
 from vigil.cli import app
 from vigil.settings import settings
 
-# These name a person and stay: that there was a hold, an erasure, and the commitment of the archive's chain.
-KEPT = {"patients", "legal_holds", "erasures", "archive_leaves", "restores"}
+# These name a person and stay: that there was a hold, a consent, a token, an erasure, and the archive's commitment.
+KEPT = {
+    "patients", "legal_holds", "erasures", "archive_leaves", "restores", "consents", "consent_events", "access_tokens",
+    "access_overview",
+}  # fmt: skip
 BESIDE = """
 CREATE VIEW p AS SELECT p FROM generate_series(1, 3) p;
 INSERT INTO care_profiles (patient_key, version, valid_from, limits, created_by, reason)
@@ -47,6 +50,15 @@ INSERT INTO quarantine_records (topic, partition, epoch, "offset", patient_id, k
     SELECT 't', 0, 0, p, CASE WHEN p <> 2 THEN 'p' || p END, convert_to('p' || p, 'UTF8'), '[]', '' FROM p;
 INSERT INTO quarantine (topic, partition, epoch, "offset", index, reason) SELECT 't', 0, 0, p, 0, 'future' FROM p;
 INSERT INTO reader_scopes (role_name, patient_id, granted_by) SELECT 'study', 'p' || p, 'u' FROM p;
+INSERT INTO consents (patient_key, category, purpose, valid_from, on_withdrawal, document, recorded_by)
+    SELECT p, 'vital', 'care', now(), 'keep', 'c', 'u' FROM p;
+INSERT INTO access_tokens (token_id, lineage, kind, patient_key, secret_sha256, created_by, expires_at)
+    SELECT t, t, 'bridge', p, sha256('x'), 'u', now() + INTERVAL '1 day'
+    FROM p, repeat((ARRAY['a', 'b', 'c'])[p], 16) t;
+INSERT INTO sync_anchors SELECT repeat((ARRAY['a', 'b', 'c'])[p], 16), 'HeartRate', 'x', now() FROM p;
+INSERT INTO sample_ids SELECT now(), now(), gen_random_uuid(), p, 1, 0, 1 FROM p;
+INSERT INTO deletions_told (patient_key, sample_id, told_at, received_at, device_id, source_app, adapter)
+    SELECT p, gen_random_uuid(), now(), now(), 'd', 'app', 'gateway' FROM p;
 DROP VIEW p
 """
 
@@ -91,6 +103,13 @@ def one_leaves_and_the_others_stay(url: str, archive: LifecycleArchive) -> None:
         (2,),
     ]
     assert query(url, "SELECT count(*) FROM delivery_attempts") == [(2,)]
+    assert query(url, "SELECT patient_key, revoked_by FROM access_tokens ORDER BY 1") == [
+        (1, None), (2, "dpo-1"), (3, None),
+    ]  # fmt: skip
+    assert query(url, "SELECT left(token_id, 1), what, who, why FROM access_events") == [
+        ("b", "revoked", "dpo-1", "matter 17")
+    ]
+    assert query(url, "SELECT left(lineage, 1) FROM sync_anchors ORDER BY 1") == [("a",), ("c",)]
     ((who, why, finished),) = query(url, "SELECT who, why, finished_at IS NOT NULL FROM erasures")
     assert (who, why, finished) == ("dpo-1", "matter 17", True)
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:

@@ -256,7 +256,7 @@ def test_every_class_has_its_policies(database: str) -> None:
     )
     tiers = ["archive", "day", "hour", "minute", "quarter", "raw"]
     expected = {one.value: tiers for one in RetentionClass} | {
-        name: ["raw"] for name in ("waveform", "quarantine", "audit", "evidence")
+        name: ["raw"] for name in ("waveform", "quarantine", "audit", "evidence", "sample_ids", "deletions")
     }
     assert dict(found) == expected
     raw = query(
@@ -282,7 +282,8 @@ def test_what_the_old_table_said_is_taken_over(database: str, monkeypatch: pytes
     found = query(
         database,
         "SELECT retention_class || ' ' || tier, archive_after::text, drop_after::text FROM lifecycle_policies "
-        "WHERE tier IN ('raw', 'archive') AND retention_class NOT IN ('activity', 'reported', 'audit', 'evidence') "
+        "WHERE tier IN ('raw', 'archive') AND retention_class NOT IN "
+        "('activity', 'reported', 'audit', 'evidence', 'sample_ids', 'deletions') "
         "ORDER BY 1",
     )
     assert found == [

@@ -17,7 +17,7 @@ from vitals.quality import Flag
 
 ROLES = (
     "vigil_recorder", "vigil_watch", "vigil_dispatch", "vigil_console", "vigil_quarantine", "vigil_reader",
-    "vigil_views",
+    "vigil_views", "vigil_gateway",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The services' own code as their own roles: what a room does to the database, its role may do."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -11,10 +12,12 @@ from stream import ledger
 from tests.console.conftest import NOW
 from tests.console.world import Sample, World, alert, put
 from tests.timeseries.making import Partition, query, rows
-from tests.timeseries.test_roles import login
+from tests.timeseries.test_roles import login, refused
+from tests.timeseries.test_sample_ids import A, B, ids, told
 from tests.timeseries.test_waveform_store import ECG, batch, chunk
 from timeseries.alert_store import PostgresAlertStore
 from timeseries.console_reader import ConsoleReader
+from timeseries.deletion_store import DeletionStore, Mark, Outcome
 from timeseries.logins import let_in
 from timeseries.migrate import migrate
 from timeseries.model import Rejected
@@ -97,6 +100,25 @@ def closed_again(migrated: str) -> Iterator[str]:
     """The database, whose roles (they are the server's, not the database's) nobody can log in as afterwards."""
     yield migrated
     query(migrated, "ALTER ROLE vigil_console NOLOGIN PASSWORD NULL")
+
+
+async def test_deletions_by_id_are_kept_by_recorder_and_dispatch(migrated: str) -> None:
+    with login(migrated, "vigil_recorder") as recorder, login(migrated, "vigil_dispatch") as dispatch:
+        lane = Partition()
+        async with SampleStore(recorder) as store, DeletionStore(dispatch) as deletions:
+            await store.resolve_keys(["p1"], [("d1", "app")])
+            await deletions.note(told(A, B))
+            for _ in range(2):
+                await store.write(replace(lane.batch(rows(1)), ids=ids(A)))
+                lane.stored()
+            due = await deletions.due(10)
+            assert len(await deletions.standing(due, 10)) == 1
+            assert await deletions.mark([Mark(one, 1, outcome=Outcome.DONE) for one in due]) == [Outcome.DONE] * 2
+            assert (await deletions.waiting())[0] == 0
+        assert refused(dispatch, "SELECT 1 FROM samples")
+        assert refused(dispatch, "UPDATE sample_ids SET time = now()")
+        assert refused(recorder, "DELETE FROM sample_ids")
+        assert refused(recorder, "SELECT 1 FROM samples_to_delete")
 
 
 def test_a_service_logs_in_with_its_own_password(closed_again: str) -> None:

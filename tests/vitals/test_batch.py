@@ -166,3 +166,12 @@ def _dictionary(indices: list[int | None], words: list[str | None]) -> pa.Array:
 def _with(batch: pa.RecordBatch, column: str, values: Any) -> pa.RecordBatch:
     arrays = [values if name == column else batch.column(name) for name in SCHEMA.names]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+@given(samples=columns(), data=st.data())
+def test_sample_ids_survive_slices_of_arrow_and_nulls_whatever_their_bytes(
+    samples: SampleColumns, data: st.DataObject
+) -> None:
+    first = data.draw(st.integers(0, len(samples)))
+    part = to_arrow(samples).slice(first)
+    assert (from_arrow(part).sample_id == samples.sample_id[first:]).all()

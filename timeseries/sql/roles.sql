@@ -12,21 +12,29 @@ BEGIN
     ('vigil_recorder', 'SELECT, INSERT',
         '{patients, devices, origins, sample_revisions, quarantine_records, quarantine, quarantine_outbox, waveforms}'),
     ('vigil_recorder', 'SELECT, INSERT, UPDATE',
-        '{samples, watermarks, duplicates, reduced, dirty_ranges, feature_state}'),
+        '{samples, watermarks, duplicates, reduced, not_consented, dirty_ranges, feature_state, sample_ids}'),
+    ('vigil_recorder', 'SELECT, UPDATE', '{deletions_told}'), -- it wakes deletions that wait for what it stores
     ('vigil_recorder', 'SELECT, INSERT, UPDATE, DELETE', '{latest}'),
-    ('vigil_recorder', 'SELECT', '{metrics, device_bindings, device_registry, gate_version}'),
+    ('vigil_recorder', 'SELECT', '{metrics, device_bindings, device_registry, gate_version, consents}'),
     -- The watch reads rules, never samples.
     ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, device_registry, care_profiles}'),
     -- Dispatch keeps the ledger of alerts and of what was told.
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{alerts, notifications, delivery_attempts}'),
-    ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{annotations}'),
+    ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{annotations, not_consented, deletions_told}'),
     ('vigil_dispatch', 'SELECT, INSERT', '{patients}'),
+    ('vigil_dispatch', 'SELECT', '{consents, gate_version, devices, device_registry, device_bindings, sample_ids,
+        samples_to_delete}'),
     -- The console reads what it draws, and writes who acknowledged.
     ('vigil_console', 'SELECT', '{patients, devices, origins, metrics, latest, samples, dirty_ranges, vitals_1m, vitals_1m_all,
         vitals_15m, vitals_15m_all, vitals_1h, vitals_1h_all, metric_horizons, alerts, notifications, schema_migrations}'),
     -- The quarantine's screen, replay and feed.
     ('vigil_quarantine', 'SELECT', '{quarantine_records, quarantine, metrics}'),
     ('vigil_quarantine', 'SELECT, UPDATE, DELETE', '{quarantine_outbox}'), -- it locks the rows that it takes
+    -- The gateway reads who may send what; it keeps when tokens were used, their successors, anchors and counts.
+    ('vigil_gateway', 'SELECT', '{access_version, device_registry, device_bindings, gate_version, consents, devices, patients,
+        metrics, origins, latest}'),
+    ('vigil_gateway', 'SELECT, INSERT', '{access_tokens, sync_anchors, not_consented}'),
+    ('vigil_gateway', 'INSERT', '{access_events}'),
     -- The data team: the views and nothing beneath them. What they show a role of one's own is up to reader_scopes.
     ('vigil_views', 'SELECT', '{data.metrics, data.patients, data.samples, data.vitals_1m, data.vitals_15m, data.vitals_1h,
         data.vitals_1d, data.user_analytics, data.user_trends, data.waveforms, data.alerts, data.annotations}'),
@@ -64,6 +72,12 @@ BEGIN
     END IF;
     IF to_regrole('vigil_quarantine') IS NOT NULL THEN
         GRANT UPDATE (replayed_at) ON quarantine TO vigil_quarantine;
+    END IF;
+    IF to_regrole('vigil_gateway') IS NOT NULL THEN
+        GRANT UPDATE (last_used_at, revoked_at) ON access_tokens TO vigil_gateway;
+        GRANT UPDATE (version) ON access_version TO vigil_gateway; -- by the trigger, where it makes or ends a token
+        GRANT UPDATE (anchor, at) ON sync_anchors TO vigil_gateway;
+        GRANT UPDATE (samples) ON not_consented TO vigil_gateway;
     END IF;
     IF to_regrole('vigil_views') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA data TO vigil_views;

@@ -131,6 +131,7 @@ CREATE TABLE quarantine_records (
     headers jsonb NOT NULL,
     value bytea,
     recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    withheld boolean NOT NULL DEFAULT false,  -- Its value is not kept (NULL), because no consent covers all that it holds: a replay cannot bring back what was rejected in it.
     CONSTRAINT quarantine_records_pkey PRIMARY KEY (topic, partition, epoch, "offset")
 );
 
@@ -618,7 +619,7 @@ CREATE INDEX legal_holds_standing ON public.legal_holds USING btree (patient_key
 
 -- After what age the data of a class leave a tier. No row, or NULL: never. Ages count from the beginning of the UTC day.
 CREATE TABLE lifecycle_policies (
-    retention_class text NOT NULL,  -- A class of the metric catalogue, or waveform, quarantine, audit (alerts, notifications, attempts, revisions) or evidence.
+    retention_class text NOT NULL,  -- A class of the metric catalogue, or waveform, quarantine, audit (alerts, notifications, attempts, revisions), evidence, sample_ids or deletions.
     tier text NOT NULL,  -- raw: rows as they came; archive: Parquet files; minute, quarter, hour, day: rollups.
     columnstore_after interval,  -- TimescaleDB only. A chunk of samples holds all classes and follows the longest.
     archive_after interval,
@@ -791,9 +792,11 @@ CREATE TABLE reader_scopes (
     retention_class text,  -- One class of the catalogue, or alert (alerts and annotations); NULL: everything.
     granted_by text NOT NULL,
     granted_at timestamp with time zone NOT NULL DEFAULT now(),
+    purpose text NOT NULL DEFAULT 'care'::text,  -- care: all that is stored. research: only what the patient's standing consent to research covers.
     CONSTRAINT reader_scopes_pkey PRIMARY KEY (scope_id),
-    CONSTRAINT reader_scopes_role_name_patient_id_retention_class_key UNIQUE NULLS NOT DISTINCT (role_name, patient_id, retention_class),
+    CONSTRAINT reader_scopes_once UNIQUE NULLS NOT DISTINCT (role_name, patient_id, retention_class, purpose),
     CONSTRAINT reader_scopes_granted_by_check CHECK ((granted_by <> ''::text)),
+    CONSTRAINT reader_scopes_purpose_check CHECK ((purpose = ANY (ARRAY['care'::text, 'research'::text]))),
     CONSTRAINT reader_scopes_retention_class_check CHECK ((retention_class = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'reported'::text, 'technical'::text, 'waveform'::text, 'alert'::text])))
 );
 
@@ -855,12 +858,187 @@ CREATE TABLE erasures (
     begun_at timestamp with time zone NOT NULL DEFAULT now(),
     finished_at timestamp with time zone,  -- NULL: it was broken off; the same command goes on.
     rows jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Rows that went, by table; of the archive its samples.
+    classes text[],  -- Only data of these classes, after a withdrawal; NULL: the whole person.
     CONSTRAINT erasures_pkey PRIMARY KEY (erasure_id),
+    CONSTRAINT erasures_classes_check CHECK ((cardinality(classes) > 0)),
     CONSTRAINT erasures_rows_check CHECK ((jsonb_typeof(rows) = 'object'::text)),
     CONSTRAINT erasures_who_check CHECK ((who <> ''::text)),
     CONSTRAINT erasures_why_check CHECK ((why <> ''::text))
 );
 CREATE INDEX erasures_by_patient ON public.erasures USING btree (patient_key);
+
+-- Credentials of the gateway: whom each speaks for. The secret itself is nowhere, and no row is ever deleted.
+CREATE TABLE access_tokens (
+    token_id text NOT NULL,  -- Opaque, and no secret: it stands in logs and lists.
+    lineage text NOT NULL,  -- The token that this one came from by rotations; of the first, itself. Anchors and jobs belong to it.
+    rotated_from text,  -- The token that this one replaces; that one ends when this one is first used.
+    kind text NOT NULL,  -- device: one device on one patient; bridge: a phone or a ward's bridge; platform: signs in by OpenID Connect.
+    patient_key integer,  -- All it sends is about this patient; NULL: about whoever wore the device.
+    device_keys integer[],  -- The only devices that it may name; NULL: any that is not bound to somebody else.
+    secret_sha256 bytea,  -- SHA-256 of the secret; NULL of a platform, which has none here.
+    issuer text,  -- Of a platform: the address of its OpenID Connect issuer.
+    subject text,  -- Of a platform: whom the issuer's tokens name. Of a program, never a person's name.
+    certificate_sha256 text,  -- With it the token counts only over a connection that shows this client certificate (SHA-256 of its DER, hex).
+    note text,  -- An opaque word, such as an inventory number; never a name.
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    created_by text NOT NULL,  -- Opaque id of who made it; `gateway` where its holder rotated.
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,  -- From then on it opens nothing; ahead of now in a rotation's overlap. Never taken back or put off.
+    revoked_by text,  -- Opaque id of who revoked it; NULL where a rotation ended it.
+    last_used_at timestamp with time zone,  -- When it last opened the door; seconds old.
+    version bigint NOT NULL DEFAULT 0,  -- What access_version counted when this row last changed what it opens: gateways read what is newer than they know.
+    CONSTRAINT access_tokens_pkey PRIMARY KEY (token_id),
+    CONSTRAINT access_tokens_certificate_sha256_check CHECK ((certificate_sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT access_tokens_created_by_check CHECK ((created_by <> ''::text)),
+    CONSTRAINT access_tokens_devices CHECK (((cardinality(device_keys) >= 1) AND (cardinality(device_keys) <= 1000))),
+    CONSTRAINT access_tokens_first CHECK (((rotated_from IS NULL) = (lineage = token_id))),
+    CONSTRAINT access_tokens_issuer_check CHECK ((issuer <> ''::text)),
+    CONSTRAINT access_tokens_kind_check CHECK ((kind = ANY (ARRAY['device'::text, 'bridge'::text, 'platform'::text]))),
+    CONSTRAINT access_tokens_lifetime CHECK (((expires_at > created_at) AND (expires_at <= (created_at + '731 days'::interval)))),
+    CONSTRAINT access_tokens_one_device CHECK (((kind <> 'device'::text) OR ((patient_key IS NOT NULL) AND (cardinality(device_keys) = 1)))),
+    CONSTRAINT access_tokens_proof CHECK ((((kind = 'platform'::text) = (subject IS NOT NULL)) AND ((issuer IS NULL) = (subject IS NULL)) AND ((secret_sha256 IS NULL) = (subject IS NOT NULL)))),
+    CONSTRAINT access_tokens_revoked_by_check CHECK ((revoked_by <> ''::text)),
+    CONSTRAINT access_tokens_scope CHECK (((patient_key IS NOT NULL) OR (device_keys IS NOT NULL))),
+    CONSTRAINT access_tokens_secret_sha256_check CHECK ((length(secret_sha256) = 32)),
+    CONSTRAINT access_tokens_subject_check CHECK ((subject <> ''::text)),
+    CONSTRAINT access_tokens_token_id_check CHECK ((token_id ~ '^[a-z2-7]{16}$'::text))
+);
+CREATE INDEX access_tokens_by_lineage ON public.access_tokens USING btree (lineage);
+CREATE INDEX access_tokens_by_patient ON public.access_tokens USING btree (patient_key);
+CREATE INDEX access_tokens_by_version ON public.access_tokens USING btree (version);
+CREATE UNIQUE INDEX access_tokens_by_subject ON public.access_tokens USING btree (issuer, subject) WHERE (revoked_at IS NULL);
+
+-- What was done to a token: by whom, when, why. Rows are never deleted.
+CREATE TABLE access_events (
+    event_id bigint GENERATED ALWAYS AS IDENTITY,
+    token_id text NOT NULL,  -- The token.
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    what text NOT NULL,  -- rotated: it was given a successor; revoked: it opens nothing any more; used_first: it opened the door for the first time.
+    who text NOT NULL,  -- Opaque id of the person or program that did it; `gateway` where its holder did.
+    why text,  -- The number of the matter, never a name.
+    detail jsonb NOT NULL DEFAULT '{}'::jsonb,  -- What goes with it: the successor, when the old one ends, the token that it replaces.
+    CONSTRAINT access_events_pkey PRIMARY KEY (event_id),
+    CONSTRAINT access_events_detail_check CHECK ((jsonb_typeof(detail) = 'object'::text)),
+    CONSTRAINT access_events_what_check CHECK ((what = ANY (ARRAY['created'::text, 'rotated'::text, 'revoked'::text, 'used_first'::text]))),
+    CONSTRAINT access_events_who_check CHECK ((who <> ''::text))
+);
+CREATE INDEX access_events_by_token ON public.access_events USING btree (token_id, at);
+
+-- Counts the changes of who may send: gateways look at it every second, and read what changed. Whoever changes tokens holds its row until the commit, so that versions become visible in their order.
+CREATE TABLE access_version (
+    only_one boolean NOT NULL DEFAULT true,
+    version bigint NOT NULL DEFAULT 1,
+    CONSTRAINT access_version_pkey PRIMARY KEY (only_one),
+    CONSTRAINT access_version_only_one_check CHECK (only_one)
+);
+
+-- How far a HealthKit client has come, by type: what it asks its phone for next. An older one makes it send again, which stores nothing twice.
+CREATE TABLE sync_anchors (
+    lineage text NOT NULL,  -- The first token of the client; it keeps its anchors through rotations.
+    type text NOT NULL,  -- The type as the client calls it.
+    anchor text NOT NULL,  -- Opaque, as the client told it; all before it is safe.
+    at timestamp with time zone NOT NULL,  -- When it was told.
+    CONSTRAINT sync_anchors_pkey PRIMARY KEY (lineage, type),
+    CONSTRAINT sync_anchors_anchor_check CHECK ((length(anchor) <= 4096)),
+    CONSTRAINT sync_anchors_type_check CHECK (((length(type) >= 1) AND (length(type) <= 200)))
+);
+
+-- One consent: of a patient, to one category of data, for one purpose. Several may overlap. A row is never deleted and never rewritten: a withdrawal fills its last four columns, once.
+CREATE TABLE consents (
+    consent_id bigint GENERATED ALWAYS AS IDENTITY,
+    patient_key integer NOT NULL,
+    category text NOT NULL,  -- A retention class of the catalogue.
+    purpose text NOT NULL,  -- care: Vigil may store and watch. research: readers with that purpose may see it.
+    valid_from timestamp with time zone NOT NULL,  -- The first moment of event time that it covers; valid_until is the first after it, NULL: no end. Once that has passed, samples measured before may still come.
+    valid_until timestamp with time zone,
+    on_withdrawal text NOT NULL,  -- What was agreed to become of stored data on withdrawal: keep or erase. Of research always keep: it only ends who may see.
+    document text NOT NULL,  -- Number of the document that it is written in; never a name.
+    recorded_by text NOT NULL,  -- Opaque id of who noted it; withdrawn_by of who noted the withdrawal.
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    withdrawn_at timestamp with time zone,  -- From then on it covers nothing, whenever it was measured.
+    withdrawn_by text,
+    withdrawn_for text,  -- Number of the document of the withdrawal.
+    withdrawn_stored text,  -- What becomes of stored data: keep, or erase (the row in erasures says how far that is).
+    CONSTRAINT consents_pkey PRIMARY KEY (consent_id),
+    CONSTRAINT consents_category_check CHECK ((category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'reported'::text, 'technical'::text, 'waveform'::text]))),
+    CONSTRAINT consents_check CHECK ((num_nulls(withdrawn_at, withdrawn_by, withdrawn_for, withdrawn_stored) = ANY (ARRAY[0, 4]))),
+    CONSTRAINT consents_check1 CHECK (((purpose = 'care'::text) OR (('erase'::text <> on_withdrawal) AND ('erase'::text <> COALESCE(withdrawn_stored, 'keep'::text))))),
+    CONSTRAINT consents_document_check CHECK ((document <> ''::text)),
+    CONSTRAINT consents_end_after_start CHECK ((valid_until > valid_from)),
+    CONSTRAINT consents_on_withdrawal_check CHECK ((on_withdrawal = ANY (ARRAY['keep'::text, 'erase'::text]))),
+    CONSTRAINT consents_purpose_check CHECK ((purpose = ANY (ARRAY['care'::text, 'research'::text]))),
+    CONSTRAINT consents_recorded_by_check CHECK ((recorded_by <> ''::text)),
+    CONSTRAINT consents_valid_from_check CHECK (isfinite(valid_from)),
+    CONSTRAINT consents_valid_until_check CHECK (isfinite(valid_until)),
+    CONSTRAINT consents_withdrawn_by_check CHECK ((withdrawn_by <> ''::text)),
+    CONSTRAINT consents_withdrawn_for_check CHECK ((withdrawn_for <> ''::text)),
+    CONSTRAINT consents_withdrawn_stored_check CHECK ((withdrawn_stored = ANY (ARRAY['keep'::text, 'erase'::text])))
+);
+CREATE INDEX consents_by_patient ON public.consents USING btree (patient_key, category);
+CREATE INDEX consents_to_research ON public.consents USING btree (patient_key, category) WHERE ((purpose = 'research'::text) AND (withdrawn_at IS NULL));
+
+-- What was said of consent and done about it, by whom, when, by which document. Rows are only ever added.
+CREATE TABLE consent_events (
+    event_id bigint GENERATED ALWAYS AS IDENTITY,
+    patient_key integer NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    what text NOT NULL,  -- refused: a patient of whom no consent was noted said no. erased: stored data went, as the withdrawal said.
+    purpose text NOT NULL,
+    categories text[] NOT NULL,
+    who text NOT NULL,  -- Opaque id of the person or program that noted it.
+    document text NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'::jsonb,  -- from, until and on_withdrawal of a grant; what becomes of stored data; rows erased by table.
+    CONSTRAINT consent_events_pkey PRIMARY KEY (event_id),
+    CONSTRAINT consent_events_categories_check CHECK ((cardinality(categories) > 0)),
+    CONSTRAINT consent_events_detail_check CHECK ((jsonb_typeof(detail) = 'object'::text)),
+    CONSTRAINT consent_events_document_check CHECK ((document <> ''::text)),
+    CONSTRAINT consent_events_purpose_check CHECK ((purpose = ANY (ARRAY['care'::text, 'research'::text]))),
+    CONSTRAINT consent_events_what_check CHECK ((what = ANY (ARRAY['granted'::text, 'refused'::text, 'withdrawn'::text, 'erased'::text]))),
+    CONSTRAINT consent_events_who_check CHECK ((who <> ''::text))
+);
+CREATE INDEX consent_events_by_patient ON public.consent_events USING btree (patient_key, event_id);
+
+-- Samples that no consent covers, counted by day, adapter and metric, never by patient: nothing else of them is kept. A chunk of a waveform counts as one.
+CREATE TABLE not_consented (
+    day date NOT NULL,
+    adapter text NOT NULL,
+    metric_key smallint NOT NULL,  -- 0: a metric that the catalogue lacks.
+    samples bigint NOT NULL,
+    CONSTRAINT not_consented_pkey PRIMARY KEY (day, adapter, metric_key)
+);
+
+-- Under which id a sender told a sample. One id may name several samples (a series, both values of a blood pressure), and one sample may have been told under several ids. Only samples that came with an id have a row, written in the transaction that stores them.
+CREATE TABLE sample_ids (
+    "time" timestamp with time zone NOT NULL,
+    written_at timestamp with time zone NOT NULL,  -- The newest version that was told under this id; a deletion of the id takes that version away, and none that is newer.
+    sample_id uuid NOT NULL,  -- Chosen by the sender: unique to it, so it names nothing of another patient.
+    patient_key integer NOT NULL,
+    origin_key integer NOT NULL,
+    duration_ms integer NOT NULL,
+    metric_key smallint NOT NULL,
+    CONSTRAINT sample_ids_pkey PRIMARY KEY (patient_key, sample_id, "time", metric_key, origin_key, duration_ms)
+);
+CREATE INDEX sample_ids_time ON public.sample_ids USING brin ("time") WITH (autosummarize='on');
+
+-- Sample ids that were told to be no more, the newest telling of each: looked for in sample_ids until every sample that they name is deleted, or given up.
+CREATE TABLE deletions_told (
+    patient_key integer NOT NULL,
+    sample_id uuid NOT NULL,
+    told_at timestamp with time zone NOT NULL,  -- When the sender told of it, by its own clock.
+    received_at timestamp with time zone NOT NULL,
+    look_at timestamp with time zone NOT NULL DEFAULT now(),  -- When it is looked for next. Storing a sample under this id sets it to now.
+    settled_at timestamp with time zone,
+    looks smallint NOT NULL DEFAULT 0,  -- How often it was looked for since it was told, or since its sample came: pauses grow with it.
+    outcome text,  -- done: no sample under this id stands. unknown: none ever came. refused: samples stand, and their tombstones were not stored.
+    device_id text NOT NULL,  -- Which device told of it, through which source_app and adapter: the sample may have come by another of its patient.
+    source_app text NOT NULL,
+    adapter text NOT NULL,
+    CONSTRAINT deletions_told_pkey PRIMARY KEY (patient_key, sample_id),
+    CONSTRAINT deletions_told_check CHECK (((outcome IS NULL) = (settled_at IS NULL))),
+    CONSTRAINT deletions_told_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'unknown'::text, 'refused'::text])))
+) WITH (fillfactor=70);
+CREATE INDEX deletions_told_open ON public.deletions_told USING btree (look_at) WHERE (settled_at IS NULL);
+CREATE INDEX deletions_told_received ON public.deletions_told USING brin (received_at);
 
 ALTER TABLE origins ADD CONSTRAINT origins_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
@@ -883,6 +1061,20 @@ ALTER TABLE reader_scopes ADD CONSTRAINT reader_scopes_patient_id_fkey FOREIGN K
 ALTER TABLE device_registry ADD CONSTRAINT device_registry_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
 ALTER TABLE device_events ADD CONSTRAINT device_events_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
+
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_lineage_fkey FOREIGN KEY (lineage) REFERENCES access_tokens(token_id);
+
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
+
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_rotated_from_fkey FOREIGN KEY (rotated_from) REFERENCES access_tokens(token_id);
+
+ALTER TABLE access_events ADD CONSTRAINT access_events_token_id_fkey FOREIGN KEY (token_id) REFERENCES access_tokens(token_id);
+
+ALTER TABLE sync_anchors ADD CONSTRAINT sync_anchors_lineage_fkey FOREIGN KEY (lineage) REFERENCES access_tokens(token_id);
+
+ALTER TABLE consents ADD CONSTRAINT consents_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
+
+ALTER TABLE consent_events ADD CONSTRAINT consent_events_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
 
 -- Rows that ON CONFLICT DO NOTHING left out are not in the transition table: a repeated write announces nothing.
 CREATE OR REPLACE FUNCTION public.quarantine_to_outbox()
@@ -963,7 +1155,7 @@ DECLARE
     epoch   CONSTANT timestamp := '2001-01-01';
 BEGIN
     SELECT * INTO raw FROM lifecycle_policies WHERE retention_class = touched AND tier = 'raw';
-    IF touched IN ('waveform', 'quarantine', 'audit', 'evidence') THEN
+    IF touched IN ('waveform', 'quarantine', 'audit', 'evidence', 'sample_ids', 'deletions') THEN
         IF raw.archive_after IS NOT NULL THEN
             RAISE EXCEPTION '% has no archive: archive_after must be NULL', touched USING ERRCODE = 'check_violation';
         END IF;
@@ -1181,6 +1373,8 @@ BEGIN
         WHEN of_class = 'audit' THEN drop_audit(horizon)
         WHEN of_class = 'evidence' THEN drop_rows('alert_evidence', 'taken_at', horizon)
         WHEN of_class = 'waveform' THEN drop_waveforms(horizon)
+        WHEN of_class = 'sample_ids' THEN drop_rows('sample_ids', 'time', horizon)
+        WHEN of_class = 'deletions' THEN drop_rows('deletions_told', 'received_at', horizon)
         ELSE 0
     END;
 END
@@ -1292,6 +1486,35 @@ AS $function$
 BEGIN
     UPDATE gate_version SET version = version + 1;
     RETURN NULL;
+END
+$function$;
+
+-- Trigger: the token is to be read again; tells whoever listens on vigil_access.
+CREATE OR REPLACE FUNCTION public.access_moved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    UPDATE access_version SET version = access_version.version + 1 RETURNING access_version.version INTO NEW.version;
+    PERFORM pg_notify('vigil_access', '');
+    RETURN NEW;
+END
+$function$;
+
+-- Trigger: what a token opens is never widened, and a revocation never taken back or put off.
+CREATE OR REPLACE FUNCTION public.access_only_narrows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF (to_jsonb(NEW) - '{revoked_at, revoked_by, last_used_at, expires_at, certificate_sha256, note, version}'::text[])
+       <> (to_jsonb(OLD) - '{revoked_at, revoked_by, last_used_at, expires_at, certificate_sha256, note, version}'::text[])
+       OR NEW.expires_at > OLD.expires_at
+       OR (OLD.certificate_sha256 IS NOT NULL AND NEW.certificate_sha256 IS DISTINCT FROM OLD.certificate_sha256)
+       OR (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at IS NULL OR NEW.revoked_at > OLD.revoked_at)) THEN
+        RAISE EXCEPTION 'a token only ever loses rights: make a new one' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
 END
 $function$;
 
@@ -1489,7 +1712,8 @@ CREATE VIEW raw_days_to_drop AS
 -- The scopes of whoever asks.
 CREATE VIEW my_scopes AS
  SELECT patient_id,
-    retention_class
+    retention_class,
+    purpose
    FROM reader_scopes
   WHERE pg_has_role(CURRENT_USER, (to_regrole(quote_ident(role_name)))::oid, 'member'::text);
 
@@ -1505,16 +1729,102 @@ CREATE VIEW data.metrics AS
     cadence_s
    FROM metrics;
 
--- The patients you may see, by opaque id.
-CREATE VIEW data.patients WITH (security_barrier=true) AS
+-- Each registered device as it is now: state, wearer, when it was last heard, battery and clock.
+CREATE VIEW device_overview AS
+ WITH told AS (
+         SELECT o.device_key,
+            max(l.received_at) AS last_seen_at,
+            max(l."time") AS last_measured_at,
+            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'battery'::text)))[1] AS battery_pct,
+            max(l."time") FILTER (WHERE (m.code = 'battery'::text)) AS battery_at,
+            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'clock_offset'::text)))[1] AS clock_offset_s
+           FROM ((latest l
+             JOIN origins o USING (origin_key))
+             JOIN metrics m USING (metric_key))
+          GROUP BY o.device_key
+        )
+ SELECT d.device_id,
+    r.state,
+    r.device_type,
+    r.manufacturer,
+    r.model,
+    r.firmware,
+    r.intended_use,
+    ( SELECT array_agg(m.code ORDER BY m.code) AS array_agg
+           FROM metrics m
+          WHERE (m.metric_key = ANY (r.permitted_metrics))) AS permitted_metrics,
+    r.connection,
+    r.streams,
+    r.accuracy,
+    r.registered_at,
+    r.changed_at,
+    p.patient_id,
+    b.valid_from AS bound_since,
+    t.last_seen_at,
+    t.last_measured_at,
+    t.battery_pct,
+    t.battery_at,
+    t.clock_offset_s
+   FROM ((((device_registry r
+     JOIN devices d USING (device_key))
+     LEFT JOIN device_bindings b ON (((b.device_key = r.device_key) AND (now() >= b.valid_from) AND ((b.valid_to IS NULL) OR (now() < b.valid_to)))))
+     LEFT JOIN patients p USING (patient_key))
+     LEFT JOIN told t ON ((t.device_key = r.device_key)));
+
+-- Each token as it is now, without its hash: whom it speaks for, when it was used, and its state (unused, active, ending, rotated, expired, revoked).
+CREATE VIEW access_overview AS
+ SELECT t.token_id,
+    t.lineage,
+    t.rotated_from,
+    t.kind,
+    p.patient_id,
+    ( SELECT array_agg(d.device_id ORDER BY d.device_id) AS array_agg
+           FROM devices d
+          WHERE (d.device_key = ANY (t.device_keys))) AS devices,
+    t.issuer,
+    t.subject,
+    t.certificate_sha256,
+    t.note,
+    t.created_at,
+    t.created_by,
+    t.last_used_at,
+    t.expires_at,
+    t.revoked_at,
+    t.revoked_by,
+    ( SELECT max(s.token_id) AS max
+           FROM access_tokens s
+          WHERE ((s.rotated_from = t.token_id) AND ((s.revoked_at IS NULL) OR (s.last_used_at IS NOT NULL)))) AS replaced_by,
+        CASE
+            WHEN ((t.revoked_at <= now()) AND (t.revoked_by IS NULL)) THEN 'rotated'::text
+            WHEN (t.revoked_at <= now()) THEN 'revoked'::text
+            WHEN (t.expires_at <= now()) THEN 'expired'::text
+            WHEN (t.revoked_at IS NOT NULL) THEN 'ending'::text
+            WHEN (t.last_used_at IS NULL) THEN 'unused'::text
+            ELSE 'active'::text
+        END AS state
+   FROM (access_tokens t
+     LEFT JOIN patients p USING (patient_key));
+
+-- Those scopes of whoever asks that no consent to research limits.
+CREATE VIEW my_care_scopes AS
  SELECT patient_id,
-    time_zone,
-    created_at AS first_seen_at
-   FROM patients p
-  WHERE (( SELECT bool_or((my_scopes.patient_id IS NULL)) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (s.patient_id = p.patient_id))));
+    retention_class
+   FROM my_scopes
+  WHERE (purpose = 'care'::text);
+
+-- Standing consents to research of classes that whoever asks may read for it.
+CREATE VIEW my_research AS
+ SELECT patient_key,
+    category,
+    valid_from,
+    COALESCE(valid_until, 'infinity'::timestamp with time zone) AS valid_until
+   FROM consents c
+  WHERE ((purpose = 'research'::text) AND (withdrawn_at IS NULL) AND (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_scopes
+          WHERE (my_scopes.purpose = 'research'::text)) OR (EXISTS ( SELECT
+           FROM (my_scopes s
+             JOIN patients p ON (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id))))
+          WHERE ((p.patient_key = c.patient_key) AND (s.purpose = 'research'::text) AND ((s.retention_class IS NULL) OR (s.retention_class = c.category)))))));
 
 -- Samples as they stand: newest versions, without what its source deleted. Ask with a patient, a metric and a time range.
 CREATE VIEW data.samples WITH (security_barrier=true) AS
@@ -1538,10 +1848,12 @@ CREATE VIEW data.samples WITH (security_barrier=true) AS
      JOIN metrics m USING (metric_key))
      JOIN origins o USING (origin_key))
      JOIN devices d USING (device_key))
-  WHERE ((((s.flags)::integer & 128) = 0) AND (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s_1
-          WHERE (((s_1.patient_id IS NULL) OR (s_1.patient_id = p.patient_id)) AND ((s_1.retention_class IS NULL) OR (s_1.retention_class = m.retention_class)))))));
+  WHERE ((((s.flags)::integer & 128) = 0) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes c
+          WHERE (((c.patient_id IS NULL) OR (c.patient_id = p.patient_id)) AND ((c.retention_class IS NULL) OR (c.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = s.patient_key) AND (r.category = m.retention_class) AND (s."time" >= r.valid_from) AND (s."time" < r.valid_until))))));
 
 -- A minute of a series, over trustworthy samples; one row an origin. An interval sample stands in the minute of its start.
 CREATE VIEW data.vitals_1m WITH (security_barrier=true) AS
@@ -1568,10 +1880,12 @@ CREATE VIEW data.vitals_1m WITH (security_barrier=true) AS
      JOIN metrics m USING (metric_key))
      JOIN origins o USING (origin_key))
      JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '00:01:00'::interval) <= r.valid_until)))));
 
 -- A quarter of an hour of a series, made of its minutes.
 CREATE VIEW data.vitals_15m WITH (security_barrier=true) AS
@@ -1598,10 +1912,12 @@ CREATE VIEW data.vitals_15m WITH (security_barrier=true) AS
      JOIN metrics m USING (metric_key))
      JOIN origins o USING (origin_key))
      JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '00:15:00'::interval) <= r.valid_until)))));
 
 -- An hour of a series, made of its quarters.
 CREATE VIEW data.vitals_1h WITH (security_barrier=true) AS
@@ -1628,10 +1944,12 @@ CREATE VIEW data.vitals_1h WITH (security_barrier=true) AS
      JOIN metrics m USING (metric_key))
      JOIN origins o USING (origin_key))
      JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '01:00:00'::interval) <= r.valid_until)))));
 
 -- A local day of the wearer, of a series; total apportions intervals over midnight.
 CREATE VIEW data.vitals_1d WITH (security_barrier=true) AS
@@ -1657,10 +1975,56 @@ CREATE VIEW data.vitals_1d WITH (security_barrier=true) AS
      JOIN metrics m USING (metric_key))
      JOIN origins o USING (origin_key))
      JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (r.valid_from <= ((v.day - '14:00:00'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text))))));
+
+-- Chunks of ECG, PPG and acceleration; value i of an axis is "values"[i] * scale at first_time + i / sample_rate_hz.
+CREATE VIEW data.waveforms WITH (security_barrier=true) AS
+ SELECT w."time",
+    (w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) AS first_time,
+    p.patient_id,
+    m.code AS metric,
+    m.unit,
+    d.device_id,
+    o.source_app,
+    w.channel,
+    w.sample_rate_hz,
+    w.original_rate_hz,
+    w.axes,
+    w.scale,
+    w."values",
+    w.quality,
+    w.duration_ms,
+    NULLIF(w.zone_offset_min, '-32768'::integer) AS zone_offset_min
+   FROM ((((waveforms w
+     JOIN patients p USING (patient_key))
+     JOIN metrics m USING (metric_key))
+     JOIN origins o USING (origin_key))
+     JOIN devices d USING (device_key))
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'waveform'::text))))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE ((r.patient_key = w.patient_key) AND (r.category = 'waveform'::text) AND (w."time" >= r.valid_from) AND (((w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) + ((w.duration_ms)::double precision * '00:00:00.001'::interval)) <= r.valid_until)))));
+
+-- The same for what mixes classes: a scope of one class does not reach it.
+CREATE VIEW my_research_days AS
+ SELECT patient_key,
+    category,
+    valid_from,
+    COALESCE(valid_until, 'infinity'::timestamp with time zone) AS valid_until
+   FROM consents c
+  WHERE ((purpose = 'research'::text) AND (withdrawn_at IS NULL) AND (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_scopes
+          WHERE (my_scopes.purpose = 'research'::text)) OR (EXISTS ( SELECT
+           FROM (my_scopes s
+             JOIN patients p ON (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id))))
+          WHERE ((p.patient_key = c.patient_key) AND (s.purpose = 'research'::text) AND (s.retention_class IS NULL))))));
 
 -- The clinical daily view, one row a patient and local day: sleep, activity, heart, wear, quality. It mixes classes, so a scope of one class does not show it. Unworn is NULL, never zero.
 CREATE VIEW data.user_analytics WITH (security_barrier=true) AS
@@ -1713,10 +2077,12 @@ CREATE VIEW data.user_analytics WITH (security_barrier=true) AS
     v.valid_day
    FROM (daily_summary v
      JOIN patients p USING (patient_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
+           FROM my_research_days r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= ((v.day - '9 days'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4));
 
 -- Whether a measure of user_analytics rises, falls or stays, by week, month and quarter.
 CREATE VIEW data.user_trends WITH (security_barrier=true) AS
@@ -1730,61 +2096,77 @@ CREATE VIEW data.user_trends WITH (security_barrier=true) AS
     v.days_used
    FROM (trends v
      JOIN patients p USING (patient_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))));
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
+           FROM my_research_days r
+          WHERE ((r.patient_key = v.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= (((v.until -
+                CASE v.span
+                    WHEN 'week'::text THEN 16
+                    WHEN 'month'::text THEN 39
+                    ELSE 100
+                END))::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.until + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4));
 
--- Chunks of ECG, PPG and acceleration; value i of an axis is "values"[i] * scale at first_time + i / sample_rate_hz.
-CREATE VIEW data.waveforms WITH (security_barrier=true) AS
- SELECT w."time",
-    (w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) AS first_time,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    w.channel,
-    w.sample_rate_hz,
-    w.original_rate_hz,
-    w.axes,
-    w.scale,
-    w."values",
-    w.quality,
-    w.duration_ms,
-    NULLIF(w.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((waveforms w
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'waveform'::text))))));
+-- The same for alerts and annotations.
+CREATE VIEW my_research_notes AS
+ SELECT patient_key,
+    category,
+    valid_from,
+    COALESCE(valid_until, 'infinity'::timestamp with time zone) AS valid_until
+   FROM consents c
+  WHERE ((purpose = 'research'::text) AND (withdrawn_at IS NULL) AND (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_scopes
+          WHERE (my_scopes.purpose = 'research'::text)) OR (EXISTS ( SELECT
+           FROM (my_scopes s
+             JOIN patients p ON (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id))))
+          WHERE ((p.patient_key = c.patient_key) AND (s.purpose = 'research'::text) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text)))))));
+
+-- The patients you may see, by opaque id.
+CREATE VIEW data.patients WITH (security_barrier=true) AS
+ SELECT patient_id,
+    time_zone,
+    created_at AS first_seen_at
+   FROM patients p
+  WHERE (( SELECT bool_or((my_care_scopes.patient_id IS NULL)) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (s.patient_id = p.patient_id))) OR (EXISTS ( SELECT
+           FROM my_research r
+          WHERE (r.patient_key = p.patient_key))) OR (EXISTS ( SELECT
+           FROM my_research_notes r
+          WHERE (r.patient_key = p.patient_key))));
 
 -- Alerts in their newest state. Who acknowledged one is not shown.
 CREATE VIEW data.alerts WITH (security_barrier=true) AS
- SELECT alert_id,
-    patient_id,
-    kind,
-    priority,
-    rule,
-    rule_version,
-    metric,
-    state,
-    opened_at,
-    raised_at,
-    cleared_at,
-    retrospective,
-    sentence,
-    evidence,
-    acknowledged_at
-   FROM alerts p
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))));
+ SELECT p.alert_id,
+    p.patient_id,
+    p.kind,
+    p.priority,
+    p.rule,
+    p.rule_version,
+    p.metric,
+    p.state,
+    p.opened_at,
+    p.raised_at,
+    p.cleared_at,
+    p.retrospective,
+    p.sentence,
+    p.evidence,
+    p.acknowledged_at
+   FROM ((alerts p
+     LEFT JOIN patients k ON ((k.patient_id = p.patient_id)))
+     LEFT JOIN metrics m ON ((m.code = p.metric)))
+  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
+                CASE
+                    WHEN (m.code IS NULL) THEN 6
+                    ELSE 1
+                END)
+           FROM my_research_notes r
+          WHERE ((r.patient_key = k.patient_key) AND (r.valid_from <= (p.opened_at - '1 day'::interval)) AND (COALESCE(p.cleared_at, p.changed_at) < r.valid_until))));
 
 -- Notes on a stretch of a patient's time, alerts among them: join on patient and overlapping time. to_time is infinity while an alert is open.
 CREATE VIEW data.annotations WITH (security_barrier=true) AS
@@ -1801,70 +2183,74 @@ CREATE VIEW data.annotations WITH (security_barrier=true) AS
    FROM ((annotations a
      JOIN patients p USING (patient_key))
      LEFT JOIN metrics m USING (metric_key))
-  WHERE ((a.retracted_at IS NULL) AND (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text)))))))
+  WHERE ((a.retracted_at IS NULL) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
+                CASE
+                    WHEN (m.code IS NULL) THEN 6
+                    ELSE 1
+                END)
+           FROM my_research_notes r
+          WHERE ((r.patient_key = a.patient_key) AND (a.from_time >= r.valid_from) AND (a.to_time < r.valid_until)))))
 UNION ALL
- SELECT p.opened_at AS from_time,
-    COALESCE(p.cleared_at, 'infinity'::timestamp with time zone) AS to_time,
-    p.patient_id,
-    p.metric,
+ SELECT alerts.opened_at AS from_time,
+    COALESCE(alerts.cleared_at, 'infinity'::timestamp with time zone) AS to_time,
+    alerts.patient_id,
+    alerts.metric,
     'anomaly'::text AS kind,
     'watch'::text AS source,
-    p.rule,
-    p.rule_version,
-    p.sentence AS label,
-    p.evidence AS detail
-   FROM alerts p
-  WHERE (( SELECT bool_or(((my_scopes.patient_id IS NULL) AND (my_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_scopes) OR (EXISTS ( SELECT
-           FROM my_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))));
+    alerts.rule,
+    alerts.rule_version,
+    alerts.sentence AS label,
+    alerts.evidence AS detail
+   FROM data.alerts;
 
--- Each registered device as it is now: state, wearer, when it was last heard, battery and clock.
-CREATE VIEW device_overview AS
- WITH told AS (
-         SELECT o.device_key,
-            max(l.received_at) AS last_seen_at,
-            max(l."time") AS last_measured_at,
-            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'battery'::text)))[1] AS battery_pct,
-            max(l."time") FILTER (WHERE (m.code = 'battery'::text)) AS battery_at,
-            (array_agg(l.value ORDER BY l."time" DESC) FILTER (WHERE (m.code = 'clock_offset'::text)))[1] AS clock_offset_s
-           FROM ((latest l
-             JOIN origins o USING (origin_key))
-             JOIN metrics m USING (metric_key))
-          GROUP BY o.device_key
-        )
- SELECT d.device_id,
-    r.state,
-    r.device_type,
-    r.manufacturer,
-    r.model,
-    r.firmware,
-    r.intended_use,
-    ( SELECT array_agg(m.code ORDER BY m.code) AS array_agg
-           FROM metrics m
-          WHERE (m.metric_key = ANY (r.permitted_metrics))) AS permitted_metrics,
-    r.connection,
-    r.streams,
-    r.accuracy,
-    r.registered_at,
-    r.changed_at,
+-- Samples that open deletions name and that still stand, or that only the archive has: what the deleter writes tombstones for. A version written later than the deletion was told is not among them, nor a sample of which another version stands.
+CREATE VIEW samples_to_delete AS
+ SELECT d.patient_key,
+    d.sample_id,
+    d.look_at,
     p.patient_id,
-    b.valid_from AS bound_since,
-    t.last_seen_at,
-    t.last_measured_at,
-    t.battery_pct,
-    t.battery_at,
-    t.clock_offset_s
-   FROM ((((device_registry r
-     JOIN devices d USING (device_key))
-     LEFT JOIN device_bindings b ON (((b.device_key = r.device_key) AND (now() >= b.valid_from) AND ((b.valid_to IS NULL) OR (now() < b.valid_to)))))
-     LEFT JOIN patients p USING (patient_key))
-     LEFT JOIN told t ON ((t.device_key = r.device_key)));
+    v.device_id,
+    o.source_app,
+    d.adapter,
+    i.metric_key,
+    i."time",
+    i.duration_ms,
+    i.written_at,
+    d.received_at
+   FROM (((((deletions_told d
+     JOIN sample_ids i USING (patient_key, sample_id))
+     JOIN patients p USING (patient_key))
+     JOIN origins o USING (origin_key))
+     JOIN devices v USING (device_key))
+     LEFT JOIN LATERAL ( SELECT s_1.written_at,
+            (((s_1.flags)::integer & 128) <> 0) AS is_tombstone
+           FROM samples s_1
+          WHERE ((s_1.patient_key = i.patient_key) AND (s_1.metric_key = i.metric_key) AND (s_1.origin_key = i.origin_key) AND (s_1."time" = i."time") AND (s_1.duration_ms = i.duration_ms))
+         LIMIT 1) s ON (true))
+  WHERE ((d.settled_at IS NULL) AND (i.written_at <= GREATEST(d.told_at, d.received_at)) AND ((s.written_at IS NULL) OR ((s.written_at <= i.written_at) AND (NOT s.is_tombstone))));
+
+CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER access_changed BEFORE UPDATE OF revoked_at, expires_at, certificate_sha256 ON public.access_tokens FOR EACH ROW WHEN (((old.revoked_at IS DISTINCT FROM new.revoked_at) OR (old.expires_at <> new.expires_at) OR (old.certificate_sha256 IS DISTINCT FROM new.certificate_sha256))) EXECUTE FUNCTION access_moved();
+
+CREATE TRIGGER access_moved BEFORE INSERT ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION access_moved();
+
+CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_tokens FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER only_narrows BEFORE UPDATE OF token_id, lineage, rotated_from, kind, patient_key, device_keys, secret_sha256, issuer, subject, certificate_sha256, created_at, created_by, expires_at, revoked_at ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION access_only_narrows();
 
 CREATE TRIGGER only_ends BEFORE UPDATE ON public.care_profiles FOR EACH ROW EXECUTE FUNCTION only_ends('valid_to');
+
+CREATE TRIGGER never_goes BEFORE DELETE OR UPDATE OR TRUNCATE ON public.consent_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER gate_moved AFTER INSERT OR UPDATE ON public.consents FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
+
+CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.consents FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER only_ends BEFORE UPDATE ON public.consents FOR EACH ROW EXECUTE FUNCTION only_ends('withdrawn_at', 'withdrawn_by', 'withdrawn_for', 'withdrawn_stored');
 
 CREATE TRIGGER gate_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_bindings FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
 

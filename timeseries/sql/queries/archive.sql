@@ -181,13 +181,16 @@ WHERE f.file_id = %(file_id)s AND c.retention_class = f.retention_class AND c.ut
   AND c.patient_key = ANY (%(patients)s::integer[]);
 
 -- name: still_in_samples
-SELECT EXISTS (SELECT FROM samples WHERE patient_key = %(patient)s);
+SELECT EXISTS (SELECT FROM samples WHERE patient_key = %(patient)s
+               AND (%(classes)s::text[] IS NULL OR metric_key IN (SELECT metric_key FROM metrics WHERE retention_class = ANY (%(classes)s::text[]))));
 
 -- name: erase_restored
-DELETE FROM restored_samples WHERE patient_key = %(patient)s;
+DELETE FROM restored_samples WHERE patient_key = %(patient)s
+    AND (%(classes)s::text[] IS NULL OR metric_key IN (SELECT metric_key FROM metrics WHERE retention_class = ANY (%(classes)s::text[])));
 
 -- name: erase_steps
-DELETE FROM restore_steps WHERE patient_key = %(patient)s;
+DELETE FROM restore_steps
+WHERE patient_key = %(patient)s AND (%(classes)s::text[] IS NULL OR retention_class = ANY (%(classes)s::text[]));
 
 -- name: overlapping_restores
 -- Restores that brought back, or are bringing back, any of this.

@@ -64,7 +64,7 @@ WHERE {selected};
 -- The next raw records in the order of their places, with the quarantined indices that are selected: as many as fit into
 -- %(limit)s records and (but for the first) %(bytes)s bytes. Records lead and their samples are looked up one record at a
 -- time, so that a replay is one walk along the key, whatever the planner believes of tables that grew an hour ago.
-SELECT topic, partition, epoch, "offset", timestamp_ms, patient_id, device_id, adapter, key, headers, value, indices
+SELECT topic, partition, epoch, "offset", timestamp_ms, patient_id, device_id, adapter, key, headers, value, withheld, indices
 FROM (SELECT p.*, sum(octet_length(coalesce(value, ''))) OVER place - octet_length(coalesce(value, '')) AS bytes_before
       FROM (SELECT r.*, s.indices
             FROM quarantine_records r

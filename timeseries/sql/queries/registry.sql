@@ -76,3 +76,15 @@ WHERE d.device_id = %(device)s ORDER BY b.valid_from;
 -- name: events
 SELECT e.at, e.what, e.who, e.why, e.detail FROM device_events e JOIN devices d USING (device_key)
 WHERE d.device_id = %(device)s ORDER BY e.event_id;
+
+-- name: consents
+-- Everybody of whom a consent to care was ever noted, as one array a column, in their order: patient, class by its place in
+-- {categories} (-1: withdrawn), from and until in microseconds. In one row, because there are tens of thousands.
+SELECT coalesce(array_agg(patient_id), '{{}}'), coalesce(array_agg(category), '{{}}'), coalesce(array_agg(from_us), '{{}}'),
+       coalesce(array_agg(until_us), '{{}}')
+FROM (SELECT p.patient_id, CASE WHEN c.withdrawn_at IS NULL THEN array_position(ARRAY[{categories}], c.category) - 1 ELSE -1 END AS category,
+             (extract(epoch FROM c.valid_from) * 1000000)::bigint AS from_us,
+             coalesce((extract(epoch FROM c.valid_until) * 1000000)::bigint, {forever}) AS until_us
+      FROM consents c JOIN patients p USING (patient_key)
+      WHERE c.purpose = 'care'
+      ORDER BY p.patient_id, c.consent_id) told;

@@ -99,9 +99,9 @@ ON CONFLICT (patient_key, hour) DO UPDATE SET
     from_time = least(d.from_time, excluded.from_time), to_time = greatest(d.to_time, excluded.to_time);
 
 -- name: put_quarantine_records
-INSERT INTO quarantine_records (topic, partition, epoch, "offset", timestamp_ms, patient_id, device_id, adapter, key, headers, value)
+INSERT INTO quarantine_records (topic, partition, epoch, "offset", timestamp_ms, patient_id, device_id, adapter, key, headers, value, withheld)
 VALUES (%(topic)s, %(partition)s, %(epoch)s, %(offset)s, %(timestamp_ms)s, %(patient_id)s, %(device_id)s, %(adapter)s,
-        %(key)s, %(headers)s, %(value)s)
+        %(key)s, %(headers)s, %(value)s, %(withheld)s)
 ON CONFLICT DO NOTHING;
 
 -- name: put_quarantine
@@ -123,6 +123,13 @@ SELECT current_date, a.adapter, a.metric, a.samples
 FROM unnest(%(adapters)s::text[], %(metrics)s::smallint[], %(samples)s::bigint[]) AS a (adapter, metric, samples)
 ORDER BY 2, 3
 ON CONFLICT (day, adapter, metric_key) DO UPDATE SET samples = r.samples + excluded.samples;
+
+-- name: count_not_consented
+INSERT INTO not_consented AS c (day, adapter, metric_key, samples)
+SELECT current_date, a.adapter, a.metric, a.samples
+FROM unnest(%(adapters)s::text[], %(metrics)s::smallint[], %(samples)s::bigint[]) AS a (adapter, metric, samples)
+ORDER BY 2, 3
+ON CONFLICT (day, adapter, metric_key) DO UPDATE SET samples = c.samples + excluded.samples;
 
 -- name: lock_patients
 -- The conflict path reads, decides and writes: one at a time for each patient, or a worker of the other lane could
