@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from os import SEEK_END
 from typing import Any, BinaryIO, Final
 
@@ -15,7 +17,7 @@ from devices.errors import MalformedExport
 from devices.fhir.read import ObservationReader, Refused
 from devices.fhir.resources import Observation
 from devices.local_time import Zone
-from devices.rows import Rows, drained
+from devices.rows import Origin, Row, Rows, drained
 
 MAX_DOCUMENT_BYTES: Final = 64 << 20
 MAX_LINE_BYTES: Final = 16 << 20
@@ -31,48 +33,94 @@ _KNOWN: Final = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A resource that gave nothing: its place among the file's resources, and why."""
+
+    index: int
+    reason: str
+    ignored: bool
+
+
+@dataclass(slots=True)
+class Entries:
+    """What became of each resource, by its place: filled by `FhirAdapter.read` for who has to answer for each.
+
+    `places` holds, for each origin, the places of the resources that its samples came from, in the order of its pieces.
+    """
+
+    most: int = 1_000
+    """So many of those left out are listed; `Reading.tally` counts all of them."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    places: dict[Origin, array[int]] = field(default_factory=dict)
+    at: int = 0
+    """The place of the resource that is being read."""
+
+
+class _PlacedRows(Rows):
+    """Rows that note where each of them came from."""
+
+    def __init__(self, reading: Reading, entries: Entries) -> None:
+        super().__init__(reading)
+        self._entries = entries
+
+    def add(self, origin: Origin, row: Row) -> None:
+        super().add(origin, row)
+        self._entries.places.setdefault(origin, array("q")).append(self._entries.at)
+
+
 class FhirAdapter:
     """Reads Observations of vital signs, activity, sleep and signals, in LOINC (or MDC) and UCUM."""
 
     name = "fhir-bundle"
     about = "FHIR R4 Observations of one person: a Bundle, a single one, or ndjson of a bulk export."
 
-    def read(self, source: Source, reading: Reading) -> Iterator[Piece]:
-        """Yield what the file tells (see `devices.adapter.Adapter.read`)."""
-        rows = Rows(reading)
+    def read(self, source: Source, reading: Reading, entries: Entries | None = None) -> Iterator[Piece]:
+        """Yield what the file tells (see `devices.adapter.Adapter.read`); `entries` learns what became of each."""
+        entries = Entries(most=0) if entries is None else entries
+        rows = _PlacedRows(reading, entries) if entries.most else Rows(reading)
+        reader = ObservationReader(rows, reading, Zone(reading.zone))
         with opened(source) as file:
             total = file.seek(0, SEEK_END)
             file.seek(0)
-            yield from drained(rows, _steps(file, total, ObservationReader(rows, reading, Zone(reading.zone)), reading))
+            yield from drained(rows, _steps(file, total, reader, reading, entries))
 
 
-def _steps(file: BinaryIO, total: int, reader: ObservationReader, reading: Reading) -> Iterator[None]:
+def _steps(file: BinaryIO, total: int, reader: ObservationReader, reading: Reading, entries: Entries) -> Iterator[None]:
     for count, (resource, done) in enumerate(_resources(file, total), 1):
-        _take(resource, reader, reading)
+        entries.at = count - 1
+        _count(_refusal(resource, reader), reading, entries)
         if count % _EVERY == 0:
             reading.on_progress(done, total)
             yield
     reading.on_progress(total, total)
 
 
-def _take(resource: object, reader: ObservationReader, reading: Reading) -> None:
+def _count(refused: Refused | None, reading: Reading, entries: Entries) -> None:
     tally = reading.tally
     tally.read += 1
-    kind = resource.get("resourceType") if isinstance(resource, dict) else None
-    if kind != "Observation":
-        if isinstance(kind, str):
-            tally.ignored[kind if kind in _KNOWN else "other"] += 1
-        else:
-            tally.rejected["not_well_formed"] += 1
+    if refused is None:
+        tally.accepted += 1
         return
+    (tally.ignored if refused.ignored else tally.rejected)[refused.reason] += 1
+    if len(entries.left_out) < entries.most:
+        entries.left_out.append(LeftOut(entries.at, refused.reason, refused.ignored))
+
+
+def _refusal(resource: object, reader: ObservationReader) -> Refused | None:
+    """Let the reader have a resource and return why it gave nothing, None where it gave something."""
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    if isinstance(kind, str) and kind != "Observation":
+        return Refused(kind if kind in _KNOWN else "other", ignored=True)
+    if kind != "Observation":
+        return Refused("not_well_formed")
     try:
         reader.take(Observation.model_validate(resource))
     except ValidationError:
-        tally.rejected["not_well_formed"] += 1
+        return Refused("not_well_formed")
     except Refused as refused:
-        (tally.ignored if refused.ignored else tally.rejected)[refused.reason] += 1
-    else:
-        tally.accepted += 1
+        return refused
+    return None
 
 
 def _resources(file: BinaryIO, total: int) -> Iterator[tuple[object, int]]:

@@ -61,6 +61,8 @@ class Fault(StrEnum):
     BAD_TIME = "bad_time"  # no ISO 8601 time with an offset
     BAD_ID = "bad_id"  # no UUID
     WRONG_UNIT = "wrong_unit"  # not the catalogue's unit of this metric
+    UNKNOWN_WORD = "unknown_word"  # a context that `vitals.quality.Context` does not have
+    TWO_LENGTHS = "two_lengths"  # `end` and `duration_ms`: one of them says it
 
 
 def _no_ids() -> NDArray[np.uint8]:

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
 import structlog
 from prometheus_client import Counter, Gauge
 
-from ingest.publisher import BrokerUnreachable, Publisher
+from ingest.publisher import BrokerUnreachable
 from ingest.record import Record
 from ingest.spool.store import Spool, Spooled, SpoolError, SpoolState
 from ingest.topics import SAMPLES, SAMPLES_BACKFILL
@@ -52,11 +52,27 @@ class ArrivalPolicy:
     look_every_s: float = 5.0
 
 
+class Sink(Protocol):
+    """Whom records are given to: `ingest.publisher.Publisher` (Kafka), or `ingest.client.GatewayPublisher` (HTTP)."""
+
+    async def start(self) -> None:
+        """Connect. Raises `BrokerUnreachable`; may be called again then."""
+
+    async def stop(self) -> None:
+        """Send what is under way, then disconnect."""
+
+    async def send(self, record: Record, *, topic: str) -> asyncio.Future[Any]:
+        """Return the future of a record's acknowledgement. Raises `BrokerUnreachable`."""
+
+    async def confirm(self, acks: list[asyncio.Future[Any]]) -> None:
+        """Wait until every record is acknowledged. Raises `BrokerUnreachable` if one is not."""
+
+
 class Arrival:
     """The way in. It owns its publisher and its spool: enter it, and both are open; leave it, and both are closed."""
 
     def __init__(
-        self, publisher: Publisher, spool: Spool, *, policy: ArrivalPolicy | None = None, clock: Clock = system_clock
+        self, publisher: Sink, spool: Spool, *, policy: ArrivalPolicy | None = None, clock: Clock = system_clock
     ) -> None:
         self._publisher = publisher
         self._spool = spool

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devices.adapter import Reading
 from devices.errors import MalformedExport
-from devices.fhir import ADAPTER
+from devices.fhir import ADAPTER, Entries, LeftOut
 from tests.devices.adapting import KEY, NAME, NOW_US, Told, check_private, told, us
 from vitals.batch import NO_ZONE
 
@@ -350,3 +350,25 @@ def test_ten_thousand_are_read_in_bounded_pieces() -> None:
     ]
     assert (sum(sizes), max(sizes)) == (10_000, 1_000)
     assert np.sum(sizes) == reading.tally.accepted
+
+
+def test_entries_say_what_became_of_each_and_where_each_sample_came_from() -> None:
+    panel = observation("85354-9", valueQuantity=None, component=[component("8480-6", 121), component("8462-4", 79)])
+    resources = [
+        observation(value=60 + n, device={"reference": f"Device/{n % 2}"}) if n % 5 else {"resourceType": "Patient"}
+        for n in range(23)
+    ] + [panel, 7, observation("8310-5", 37, "furlong")]  # fmt: skip
+    entries, reading = Entries(most=6), Reading(NOW_US, KEY, batch_size=3)
+    places: dict[tuple[str, str], list[int]] = {}
+    found: dict[int, list[float]] = {}
+    for piece in ADAPTER.read(io.BytesIO(bundle(*resources)), reading, entries):
+        assert piece.samples is not None
+        origin = (piece.device_id, piece.source_app)
+        left = places.setdefault(origin, list(entries.places[piece.device_id, piece.source_app]))  # type: ignore[index]
+        for value in piece.samples.value.tolist():
+            found.setdefault(left.pop(0), []).append(value)
+    expected: dict[int, list[float]] = {n: [60.0 + n] for n in range(23) if n % 5}
+    assert {place: sorted(values) for place, values in found.items()} == {**expected, 23: [79.0, 121.0]}
+    ignored = [LeftOut(n, "Patient", ignored=True) for n in range(0, 23, 5)]
+    assert entries.left_out == [*ignored, LeftOut(24, "not_well_formed", ignored=False)]
+    assert reading.tally.rejected == {"not_well_formed": 1, "unit": 1}

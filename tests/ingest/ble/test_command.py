@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 from ingest.admin import create_topics
-from ingest.record import decode
-from ingest.spool import Spool
+from ingest.record import Record, decode
+from ingest.spool import Place, Spool, SpoolFull
 from ingest.topics import SAMPLES
 from tests.ingest.ble.world import bluetoothd, measurement, strap
+from tests.ingest.gateway.edge import World, running
 from tests.ingest.test_record import GOOD
 from tests.services.topics import read
-from vigil.ble import BadDevice, in_words, run, wearables
+from vigil.ble import BadDevice, gateway, in_words, run, wearables
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import HOST, free_port
 from vigil.settings import MissingSetting, settings
+from vitals.access import Kind
 from vitals.catalogue import BY_CODE
 from vitals.errors import VigilError
 
@@ -112,6 +114,81 @@ async def test_samples_reach_the_broker_and_sigterm_leaves_everything_in_order(b
     assert "ble_connected" in events
     for secret in ("Anna", device.address, device.address.replace(":", "_"), "SN-123456"):
         assert secret not in log
+
+
+def settled(world: World) -> list[float]:
+    """The heart rates that a gateway has put where they are safe."""
+    told = [decode(one.key, one.value, one.headers)[1] for one, _, _ in world.accepted]
+    return [v for one in told for v in one.value[one.metric == BY_CODE["heart_rate"].number]]
+
+
+class Counting(World):
+    """Counts how often it is asked to keep a record."""
+
+    asked = 0
+
+    async def accept(self, record: Record, *, topic: str = "", later: str = "") -> Place:
+        self.asked += 1
+        return await super().accept(record, topic=topic, later=later)
+
+
+async def test_through_a_gateway_it_needs_no_broker_and_no_patient(bus: str, tmp_path: Path) -> None:
+    device, world = strap(), Counting(tmp_path / "gateway")
+    world.folder.mkdir()
+    token = tmp_path / "token.txt"
+    token.write_text(world.token("p1", ("strap-1",), Kind.BRIDGE) + "\n")
+    with running(world) as gateway:
+        async with bluetoothd(device) as daemon:
+            process = await vigil(
+                *("ble", "bridge", "--device", f"{device.address}=strap-1", "--silence", "5"),
+                *("--gateway", gateway.url, "--token-file", str(token), "--spool", str(tmp_path / "spool")),
+                environment={"VIGIL_LOG_FORMAT": "json"},
+            )
+            await daemon.until(lambda: device["2A37"].subscribed, 20)
+            for bpm in (60, 61):
+                daemon.notify(device["2A37"], measurement(bpm))
+            await daemon.until(lambda: settled(world) == [60, 61], 20)
+            world.fails = SpoolFull("full")  # 503: the bridge keeps what comes
+            daemon.notify(device["2A37"], measurement(62))
+            await daemon.until(lambda: world.asked > 2, 20)
+            assert settled(world) == [60, 61]
+            world.fails = None
+            await daemon.until(lambda: settled(world) == [60, 61, 62], 30)
+            process.send_signal(signal.SIGTERM)
+            code, _, log = await ended(process)
+    assert code == 0
+    assert {one.key for one, _, _ in world.accepted} == {b"p1"}
+    assert {dict(one.headers)["vigil-adapter"] for one, _, _ in world.accepted} == {b"ble"}
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert "broker_away" in events
+    for secret in ("Anna", device.address, token.read_text().strip()):
+        assert secret not in log
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--patient", "p1", "--gateway", "https://gateway.example"), "say either --patient"),
+        ((), "say either --patient"),
+        (("--gateway", "http://gateway.example"), "use https"),
+        (("--gateway", "https://gateway.example", "--token-file", "nowhere.txt"), "no file with a token"),
+    ],
+)
+async def test_what_does_not_go_together_is_said_in_a_line(words: tuple[str, ...], says: str) -> None:
+    process = await vigil(
+        *("ble", "bridge", "--device", "AA:BB:CC:DD:EE:01=strap-1", *words), environment={"VIGIL_GATEWAY_TOKEN": "t"}
+    )
+    code, _, told = await ended(process)
+    assert (code, told.count("\n")) == (2, 1), told
+    assert says in told
+
+
+def test_without_a_token_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIGIL_GATEWAY_TOKEN", raising=False)
+    settings.cache_clear()
+    with pytest.raises(MissingSetting, match="VIGIL_GATEWAY_TOKEN"):
+        gateway("https://gateway.example", None, settings())
+    settings.cache_clear()
 
 
 async def test_where_nobody_listens_the_spool_takes_it_and_keeps_it_over_sigterm(bus: str, tmp_path: Path) -> None:
