@@ -23,10 +23,11 @@ from ingest.ble.finder import Finder, Found, check
 from ingest.ble.plan import short
 from ingest.ble.policy import LinkPolicy
 from ingest.ble.session import Wearable
+from ingest.client import Aside, AsyncGatewayClient, Gateway, GatewayPublisher, RetryPolicy
 from ingest.publisher import Publisher
-from ingest.spool import Arrival, Spool
+from ingest.spool import Arrival, Sink, Spool
 from vigil import logs
-from vigil.settings import Settings, settings
+from vigil.settings import MissingSetting, Settings, settings
 from vitals.errors import VigilError
 from vitals.ids import PatientId, device_id, patient_id
 
@@ -34,6 +35,10 @@ log = structlog.get_logger(__name__)
 
 _ADDRESS: Final = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 _BROKER_S: Final = 5.0
+# The spool takes what comes meanwhile, and tries again by itself: better soon than long.
+_GATEWAY_TRIES: Final = RetryPolicy(first_s=0.2, longest_s=1.0, give_up_s=2.0)
+_THROUGH_GATEWAY: Final = "through-gateway"
+"""Whose records a bridge keeps on disk that does not know its wearer: the gateway does."""
 
 
 class BadDevice(VigilError):
@@ -71,29 +76,48 @@ def streams(names: Sequence[str]) -> tuple[Measurement, ...]:
     return tuple(known[name] for name in dict.fromkeys(names))
 
 
+def gateway(url: str, token_file: Path | None, config: Settings) -> Gateway:
+    """Return the gateway to send through. Raises `MissingSetting` without a token, `GatewayError`, `VigilError`."""
+    if token_file is not None:
+        try:
+            return Gateway(url, token_file.read_text(encoding="ascii").strip())
+        except (OSError, UnicodeDecodeError):
+            raise VigilError("--token-file is no file with a token in it") from None
+    if config.gateway_token is None:
+        raise MissingSetting("VIGIL_GATEWAY_TOKEN", "vgl_... (or --token-file FILE)")
+    return Gateway(url, config.gateway_token.get_secret_value())
+
+
 def run(
     worn: Sequence[Wearable],
-    patient: str,
+    patient: str | None,
     spool: Path,
     *,
     silence_s: float,
     polar: tuple[Measurement, ...] = (),
     adapter: str | None = None,
+    through: Gateway | None = None,
 ) -> None:
-    """Bridge until SIGINT or SIGTERM.
+    """Bridge until SIGINT or SIGTERM, to the broker, or through a gateway, which knows who wears what.
 
-    Raises `MissingSetting` without a broker's address, `BluetoothUnavailable` without Bluetooth, `SpoolUnusable`. A
-    broker that is away is no error: the spool takes what comes.
+    Raises `MissingSetting` without a broker's address, `VigilError` without a wearer, `BluetoothUnavailable` without
+    Bluetooth, `SpoolUnusable`. A broker or gateway that is away is no error: the spool takes what comes.
     """
     from prometheus_client import start_http_server
 
-    config, whose = settings(), patient_id(patient)
-    config.broker()
+    config = settings()
+    if (patient is None) == (through is None):
+        raise VigilError(
+            "say either --patient, whose samples go to the broker, or --gateway, which knows whose they are"
+        )
+    whose = patient_id(patient or _THROUGH_GATEWAY)
+    if through is None:
+        config.broker()
     policy = LinkPolicy(silence_s=silence_s, polar=polar)
     logs.configure(level=config.log_level, fmt=config.log_format, service="ble-bridge")
     if config.metrics_port is not None:
         start_http_server(config.metrics_port, config.metrics_host)
-    asyncio.run(_bridge(config, worn, whose, spool, policy, adapter))
+    asyncio.run(_bridge(config, worn, whose, spool, policy, adapter, through))
 
 
 async def _bridge(
@@ -103,11 +127,19 @@ async def _bridge(
     spool: Path,
     policy: LinkPolicy,
     adapter: str | None,
+    through: Gateway | None,
 ) -> None:
     await check(adapter)
     asyncio.get_running_loop().set_exception_handler(_background_error)
-    async with Arrival(Publisher(config.broker(), timeout_s=_BROKER_S), Spool(spool)) as way_in:
+    async with Arrival(_sink(config, spool, through), Spool(spool)) as way_in:
         await _until_told(bridge(worn, whose, way_in, policy=policy, finder=Finder(adapter=adapter)))
+
+
+def _sink(config: Settings, spool: Path, through: Gateway | None) -> Sink:
+    if through is None:
+        return Publisher(config.broker(), timeout_s=_BROKER_S)
+    client = AsyncGatewayClient(through, retry=_GATEWAY_TRIES, timeout_s=2 * _BROKER_S)
+    return GatewayPublisher(client, aside=Aside(spool / "aside"))
 
 
 def _background_error(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:

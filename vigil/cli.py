@@ -10,16 +10,19 @@ from rich.console import Console
 from vigil.commands import (
     archive,
     ble,
+    consent,
     data,
     database,
     demo,
     device,
+    doctor,
     erase,
     hold,
     imports,
     quarantine,
     services,
     simulate,
+    token,
     topics,
 )
 from vitals.errors import VigilError
@@ -41,11 +44,14 @@ services.register(app)
 data.register(app)
 erase.register(app)
 imports.register(app)
+doctor.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(ble.app, name="ble")
 app.add_typer(device.app, name="device")
+app.add_typer(token.app, name="token")
+app.add_typer(consent.app, name="consent")
 app.add_typer(hold.app, name="hold")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(archive.app, name="archive")

@@ -10,29 +10,32 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from devices.simulator import Wearer
 from ingest.admin import create_topics
 from timeseries.migrate import migrate
 from vigil.demo_receiver import Receiver
 from vigil.demo_screen import Screen, Seen, look
-from vigil.demo_wearers import stream_wearers
+from vigil.demo_tokens import YOU, curl, pair
+from vigil.demo_wearers import stream_wearers, wearers
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import preferred_port
 from vigil.embedded.postgres import EmbeddedPostgres
 from vigil.supervisor import Supervisor, workers
+from vitals.clock import system_clock
 from vitals.errors import VigilError
 
 ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
 """Where `vigil healthkit import --demo` finds a running demo; readable by its owner only."""
 _PARTITIONS: Final = 4
 # No waveform is simulated and nothing listens to the quarantine: two processes fewer on a small machine.
-_SERVICES: Final = ("watch", "recorder", "dispatch", "notifier", "console", "recorder-backfill", "rollup")
+_SERVICES: Final = ("watch", "gateway", "recorder", "dispatch", "notifier", "console", "recorder-backfill", "rollup")
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
 _THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
@@ -71,13 +74,18 @@ def run(options: Options) -> None:
         broker = stack.enter_context(EmbeddedBroker(log=folder / "broker.log"))
         migrate(postgres.url)
         asyncio.run(create_topics(broker.bootstrap, partitions=_PARTITIONS))
+        start_us = system_clock()
+        people = wearers(options.wearers, start_us)
+        tokens = pair(postgres.url, [*(one.patient_id for one in people), YOU])
         receiver = stack.enter_context(Receiver())
         environment = _environment(postgres.url, broker.bootstrap, receiver.url, folder)
         stack.enter_context(_announced(environment))
         screen.say("starting the services")
         supervisor = stack.enter_context(Supervisor(workers(_SERVICES, environment, folder)))
-        stack.enter_context(_wearers(broker.bootstrap, options.wearers, over))
+        gateway = f"http://127.0.0.1:{environment['VIGIL_GATEWAY_PORT']}"
+        stack.enter_context(_wearers(gateway, tokens, people, start_us, over))
         screen.begin(f"http://127.0.0.1:{environment['VIGIL_CONSOLE_PORT']}/", folder)
+        screen.tell_gateway(gateway, curl(gateway, tokens[YOU], start_us))
         seen = _follow(screen, options, started, over, postgres.url, receiver, supervisor)
     if options.check:
         _check(seen)
@@ -118,6 +126,8 @@ def _environment(url: str, bootstrap: str, webhook: str, folder: Path) -> dict[s
         "VIGIL_WEBHOOK_URL": webhook,
         "VIGIL_NOTIFICATION_LOG": str(folder / "notifications.jsonl"),
         "VIGIL_CONSOLE_PORT": str(preferred_port(8_080)),
+        "VIGIL_GATEWAY_PORT": str(preferred_port(8_090)),
+        "VIGIL_GATEWAY_FOLDER": str(folder / "gateway"),
         "VIGIL_LOG_FORMAT": "json",
         "VIGIL_PARTITIONS": str(_PARTITIONS),
     }
@@ -148,11 +158,12 @@ def use_running_demo() -> None:
 
 
 @contextmanager
-def _wearers(bootstrap: str, count: int, over: threading.Event) -> Iterator[None]:
+def _wearers(
+    gateway: str, tokens: Mapping[str, str], people: Sequence[Wearer], start_us: int, over: threading.Event
+) -> Iterator[None]:
     done = threading.Event()
-    thread = threading.Thread(
-        target=lambda: asyncio.run(stream_wearers(bootstrap, count, lambda: done.is_set() or over.is_set()))
-    )
+    streaming = stream_wearers(gateway, tokens, people, start_us, lambda: done.is_set() or over.is_set())
+    thread = threading.Thread(target=lambda: asyncio.run(streaming))
     thread.start()
     try:
         yield

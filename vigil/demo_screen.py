@@ -103,6 +103,11 @@ class Screen:
         self._console_url, self._logs = console_url, logs
         self._console.print(f"Console: [link={console_url}]{console_url}[/link]   logs: {logs}", highlight=False)
 
+    def tell_gateway(self, url: str, line: str) -> None:
+        """Tell where samples come in, and a line that sends one."""
+        self._console.print(f"Gateway: {url}   send it something yourself:", highlight=False)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
+
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4, screen=False)

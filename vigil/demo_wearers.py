@@ -1,17 +1,18 @@
-"""The demo's people: some well, one getting worse, one whose sensor has come off."""
+"""The demo's people: some well, one getting worse, one whose sensor has come off. Each has a phone that pairs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from devices.simulator import Deterioration, Wearer, simulate, wearer
-from ingest.publisher import BrokerUnreachable, Publisher
-from vitals.batch import BatchHeader, SampleColumns
+from ingest.client import AsyncGatewayClient, Gateway, GatewayError, RetryPolicy
+from vitals.batch import SampleColumns
 from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S, system_clock
 from vitals.quality import Context
@@ -24,21 +25,43 @@ _OFF_AFTER_S: Final = 10
 _STEPS: Final = BY_CODE["steps"].number
 
 
-async def stream_wearers(bootstrap_servers: str, count: int, over: Callable[[], bool]) -> None:
-    """Send half an hour of history and then live data, second by second, until `over`."""
-    start_us = system_clock()
-    people, off_us = wearers(count, start_us), start_us + _OFF_AFTER_S * US_PER_S
-    async with Publisher(bootstrap_servers) as publisher:
-        await _send(publisher, people, start_us - _HISTORY_S * US_PER_S, start_us, off_us=off_us)
-        sent_us = start_us
+_TRIES: Final = RetryPolicy(first_s=0.2, longest_s=0.5, give_up_s=30.0)
+"""The gateway starts at the same time as they do."""
+_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A person's phone: what it simulates, and its own client with its own token."""
+
+    wearer: Wearer
+    client: AsyncGatewayClient
+    is_loose: bool
+
+
+async def stream_wearers(
+    gateway_url: str, tokens: Mapping[str, str], people: Sequence[Wearer], start_us: int, over: Callable[[], bool]
+) -> None:
+    """Send half an hour of history and then live data, second by second, until `over`. `tokens` are by patient."""
+    off_us = start_us + _OFF_AFTER_S * US_PER_S
+    async with AsyncExitStack() as stack:
+        phones = [
+            Phone(one, AsyncGatewayClient(Gateway(gateway_url, tokens[one.patient_id]), retry=_TRIES), number == _LOOSE)
+            for number, one in enumerate(people)
+        ]
+        for phone in phones:
+            await stack.enter_async_context(phone.client)
+        turn = asyncio.Semaphore(_AT_ONCE)
+        begins = [start_us - _HISTORY_S * US_PER_S] * len(phones)
+        now_us = start_us
         while not over():
+            sent = await asyncio.gather(
+                *(_send(phone, begin, now_us, off_us, turn) for phone, begin in zip(phones, begins, strict=True))
+            )
+            # What did not arrive is sent again, a little longer: nothing is lost, nothing is stored twice.
+            begins = [now_us if arrived else begin for begin, arrived in zip(begins, sent, strict=True)]
             await asyncio.sleep(_STEP_S)
             now_us = system_clock()
-            try:
-                await _send(publisher, people, sent_us, now_us, off_us=off_us)
-            except BrokerUnreachable:
-                continue  # the same stretch again, a little longer: nothing is lost, nothing is stored twice
-            sent_us = now_us
 
 
 def wearers(count: int, start_us: int) -> Sequence[Wearer]:
@@ -50,14 +73,17 @@ def wearers(count: int, start_us: int) -> Sequence[Wearer]:
     return people
 
 
-async def _send(publisher: Publisher, people: Sequence[Wearer], start_us: int, end_us: int, *, off_us: int) -> None:
-    for number, one in enumerate(people):
-        samples = simulate(one, start_us, end_us)
-        if number == _LOOSE:
+async def _send(phone: Phone, start_us: int, end_us: int, off_us: int, turn: asyncio.Semaphore) -> bool:
+    """Send one person's stretch and tell whether it arrived."""
+    async with turn:
+        samples = simulate(phone.wearer, start_us, end_us)
+        if phone.is_loose:
             samples = _without_contact(samples, off_us)
-        if len(samples):
-            header = BatchHeader(one.patient_id, one.device_id, "simulator", "simulator")
-            await publisher.publish(header, samples)
+        try:
+            await phone.client.send(samples, device=phone.wearer.device_id, source_app="simulator")
+        except GatewayError:
+            return False
+        return True
 
 
 def _without_contact(samples: SampleColumns, off_us: int) -> SampleColumns:

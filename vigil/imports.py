@@ -62,7 +62,7 @@ def import_file(
         reading = Reading(
             system_clock(), key, zone, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
-        pieces = _counted(_read(adapter, file, reading), refused)
+        pieces = counted(read_pieces(adapter, file, reading), refused)
         try:
             if dry_run:
                 deque(pieces, maxlen=0)
@@ -93,7 +93,8 @@ def _bar() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _read(adapter: Adapter, file: Path, reading: Reading) -> Iterator[Piece]:
+def read_pieces(adapter: Adapter, file: Path, reading: Reading) -> Iterator[Piece]:
+    """Yield what a file tells. Raises `AdapterFailed` for whatever an adapter should not raise."""
     try:
         yield from adapter.read(file, reading)
     except (VigilError, OSError):
@@ -102,7 +103,8 @@ def _read(adapter: Adapter, file: Path, reading: Reading) -> Iterator[Piece]:
         raise AdapterFailed(f"adapter {adapter.name} broke on this file ({type(error).__name__})") from None
 
 
-def _counted(pieces: Iterator[Piece], refused: Counter[str]) -> Iterator[Piece]:
+def counted(pieces: Iterator[Piece], refused: Counter[str]) -> Iterator[Piece]:
+    """Yield the pieces, and count in `refused` the samples that validation will quarantine."""
     for piece in pieces:
         if piece.samples is not None:
             refused.update(_refused(piece.samples))

@@ -35,6 +35,7 @@ WORDS: Final[Mapping[str, str]] = {
     Reason.DEVICE_RETIRED: "the device is retired",
     Reason.NOT_PERMITTED: "the registry does not let this device tell this metric",
     Reason.OTHER_WEARER: "the device was not bound to this patient when it measured",
+    Reason.NO_CONSENT: "the record also held what no consent covers: its value is not kept, no replay",
     Reason.WRITE_REFUSED: "the database refused this very record",
     DERIVED: "found in a waveform that is stored; cannot be replayed",
 }

@@ -6,15 +6,25 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from vigil.settings import Settings
 
+if TYPE_CHECKING:
+    from timeseries.gate import GateReader
+
 log = structlog.get_logger(__name__)
 
 DEMO_DELAY_S: Final = 3.0
+
+
+def _gate(config: Settings) -> GateReader:
+    """Return what tells who may tell what, read again within seconds of a change."""
+    from timeseries.gate import GateReader
+
+    return GateReader(config.database(), strict=config.strict_devices, require_consent=config.require_consent)
 
 
 async def waveform_recorder(config: Settings) -> None:
@@ -23,11 +33,10 @@ async def waveform_recorder(config: Settings) -> None:
 
     from stream.run import run_app
     from stream.waveform_app import POLICY, waveform_app
-    from timeseries.gate import GateReader
     from timeseries.waveform_store import WaveformStore
 
     broker, url = config.broker(), config.database()
-    async with WaveformStore(url) as store, GateReader(url, strict=config.strict_devices) as gate:
+    async with WaveformStore(url) as store, _gate(config) as gate:
         app = waveform_app(broker, store, policy=replace(POLICY, session_s=config.session_s), gate=gate.current)
         await run_app(app)
 
@@ -37,7 +46,6 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
     from ingest.topics import SAMPLES, SAMPLES_BACKFILL
     from stream.recorder_app import RecorderPolicy, recorder_app
     from stream.run import run_app
-    from timeseries.gate import GateReader
     from timeseries.store import SampleStore
 
     policy = RecorderPolicy(
@@ -45,7 +53,7 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
     )
     broker, url = config.broker(), config.database()
     topic = SAMPLES_BACKFILL if backfill else SAMPLES
-    async with SampleStore(url) as store, GateReader(url, strict=config.strict_devices) as gate:
+    async with SampleStore(url) as store, _gate(config) as gate:
         await run_app(recorder_app(broker, store, topic=topic, policy=policy, gate=gate.current))
 
 
@@ -60,25 +68,33 @@ async def watch(config: Settings) -> None:
 
 
 async def dispatch(config: Settings) -> None:
-    """Dispatch alerts; beside it keep the ledger and annotations, which alone a database that is away holds up."""
+    """Dispatch alerts; beside it keep ledger, annotations and deletions: those alone wait for a database that is away."""
     from alerts.routing import default_policy
-    from stream import annotator, ledger
+    from stream import annotator, deleter, ledger
     from stream import dispatch as dispatching
     from timeseries.alert_store import PostgresAlertStore
     from timeseries.annotation_store import AnnotationStore
+    from timeseries.deletion_store import DeletionStore
 
     broker, session_ms = config.broker(), round(config.session_s * 1_000)
-    store, notes = PostgresAlertStore(config.database()), AnnotationStore(config.database())
+    store, notes, gate = PostgresAlertStore(config.database()), AnnotationStore(config.database()), _gate(config)
+    removals = DeletionStore(config.database())
     policy = default_policy(webhook=config.webhook_url is not None)
     try:
         await _until_told(
             dispatching.run(broker, policy, session_timeout_ms=session_ms),
             _kept_up("ledger", lambda: ledger.run(broker, store, session_timeout_ms=session_ms)),
-            _kept_up("annotations", lambda: annotator.run(broker, notes, session_timeout_ms=session_ms)),
+            _kept_up(
+                "annotations",
+                lambda: annotator.run(broker, notes, session_timeout_ms=session_ms, gate=gate.current),
+            ),
+            _kept_up("deletions", lambda: deleter.run(broker, removals, session_timeout_ms=session_ms)),
         )
     finally:
         await store.close()
         await notes.close()
+        await gate.close()
+        await removals.close()
 
 
 async def notifier(config: Settings) -> None:

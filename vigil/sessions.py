@@ -36,11 +36,14 @@ def annotation_of(patient: PatientId, piece: Piece, session: Session) -> Annotat
     )  # fmt: skip
 
 
+def note_records(patient: PatientId, piece: Piece) -> list[Record]:
+    """Return the sessions of a piece as records for the topic of annotations."""
+    notes = [annotation_of(patient, piece, session) for session in piece.sessions]
+    return [Record(note.patient_id.encode(), note.to_bytes(), ()) for note in notes]
+
+
 async def publish_sessions(publisher: Publisher, patient: PatientId, pieces: Iterable[Piece]) -> int:
     """Send the sessions of these pieces and return how many. Raises `BrokerUnreachable`; may be repeated."""
-    notes = [annotation_of(patient, piece, session) for piece in pieces for session in piece.sessions]
-    acks = [
-        await publisher.send(Record(note.patient_id.encode(), note.to_bytes(), ()), topic=ANNOTATIONS) for note in notes
-    ]
-    await publisher.confirm(acks)
-    return len(notes)
+    records = [record for piece in pieces for record in note_records(patient, piece)]
+    await publisher.confirm([await publisher.send(record, topic=ANNOTATIONS) for record in records])
+    return len(records)

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     login_dispatch: SecretStr | None = Field(None, min_length=16, description="the same of vigil_dispatch")
     login_console: SecretStr | None = Field(None, min_length=16, description="the same of vigil_console")
     login_quarantine: SecretStr | None = Field(None, min_length=16, description="the same of vigil_quarantine")
+    login_gateway: SecretStr | None = Field(None, min_length=16, description="the same of vigil_gateway")
 
     archive_uri: str | None = Field(
         None, description="where old samples are archived: a folder, or s3://bucket/prefix?endpoint_override=..."
@@ -61,6 +62,9 @@ class Settings(BaseSettings):
 
     strict_devices: bool = Field(
         False, description="true: samples of a device that nobody registered are quarantined (`vigil device register`)"
+    )
+    require_consent: bool = Field(
+        False, description="true: samples of a patient of whom no consent is noted are refused (`vigil consent grant`)"
     )
     recorder_max_records: int = Field(500, ge=1, le=5_000, description="records in one transaction, at most")
     recorder_within_s: float = Field(0.1, gt=0, le=10, description="a transaction waits so long for more records")
@@ -80,6 +84,39 @@ class Settings(BaseSettings):
     console_time_zone: str = Field("UTC", description="IANA zone in which the console shows times")
     console_allowed_hosts: str = Field("", description="host names the console answers to, separated by commas")
 
+    gateway_token: SecretStr | None = Field(
+        None, description="a bridge's token, for `vigil ble bridge --gateway` without `--token-file`"
+    )
+    gateway_host: str = Field("127.0.0.1", description="beyond loopback only with TLS, or behind a trusted proxy")
+    gateway_port: Port = Field(8_090, description="where the gateway listens")
+    gateway_url: HttpUrl | None = Field(
+        None, description="what phones are told when they are paired: the gateway as they reach it"
+    )
+    gateway_tls_cert: Path | None = Field(None, description="certificate chain (PEM) of the gateway; with its key")
+    gateway_tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+    gateway_client_ca: Path | None = Field(
+        None, description="authority (PEM) of client certificates: tokens may then be bound to one"
+    )
+    gateway_trusted_proxies: str = Field(
+        "", description="addresses of proxies that end TLS before the gateway, separated by commas"
+    )
+    gateway_folder: Path = Field(
+        Path(".vigil/gateway"), description="where the gateway keeps its spool, uploads and remembered answers"
+    )
+    gateway_spool_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="how much may wait there for the broker; then requests are answered 503"
+    )
+    gateway_requests_at_once: int = Field(200, ge=1, le=4_096, description="requests worked on at once; more: 503")
+    gateway_requests_per_s: float = Field(
+        20.0, gt=0, le=10_000, description="requests a second of one token, over time; more: 429"
+    )
+    gateway_samples_per_s: float = Field(10_000.0, gt=0, description="the same for samples")
+    gateway_upload_bytes: int = Field(4 << 30, ge=1 << 20, description="the largest export that may be uploaded")
+    gateway_zone: str = Field("UTC", description="IANA zone of local times that an upload tells without an offset")
+    gateway_oidc_issuer: str | None = Field(None, description="who signs platforms in (OIDC); with an audience")
+    gateway_oidc_audience: str | None = Field(None, description="what their tokens must be made for")
+    gateway_oidc_jwks_url: HttpUrl | None = Field(None, description="where its keys are, if it does not say")
+
     metrics_host: str = Field("127.0.0.1", description="where Prometheus metrics are served")
     metrics_port: Port | None = Field(None, description="Prometheus metrics; off unless set")
     log_format: Literal["auto", "console", "json"] = Field(
@@ -87,7 +124,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
 
-    @field_validator("console_time_zone")
+    @field_validator("console_time_zone", "gateway_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
         try:
@@ -107,6 +144,7 @@ class Settings(BaseSettings):
         given = {
             "vigil_recorder": self.login_recorder, "vigil_dispatch": self.login_dispatch,
             "vigil_console": self.login_console, "vigil_quarantine": self.login_quarantine,
+            "vigil_gateway": self.login_gateway,
         }  # fmt: skip
         found = {role: secret.get_secret_value() for role, secret in given.items() if secret is not None}
         if not found:
@@ -118,6 +156,17 @@ class Settings(BaseSettings):
         if self.archive_uri is None:
             raise MissingSetting("VIGIL_ARCHIVE_URI", "/srv/vigil-archive (or s3://bucket/prefix)")
         return self.archive_uri
+
+    def oidc(self) -> tuple[str, str, str | None] | None:
+        """Return issuer, audience and where the keys are, None without. Raises `MissingSetting` for half of it."""
+        if self.gateway_oidc_issuer is None and self.gateway_oidc_audience is None:
+            return None
+        if self.gateway_oidc_issuer is None:
+            raise MissingSetting("VIGIL_GATEWAY_OIDC_ISSUER", "https://login.example/realm")
+        if self.gateway_oidc_audience is None:
+            raise MissingSetting("VIGIL_GATEWAY_OIDC_AUDIENCE", "vigil")
+        url = self.gateway_oidc_jwks_url
+        return self.gateway_oidc_issuer, self.gateway_oidc_audience, None if url is None else str(url)
 
     def broker(self) -> str:
         """Return the broker's addresses. Raises `MissingSetting`."""

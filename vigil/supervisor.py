@@ -48,6 +48,7 @@ class Worker(Service):
 SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
     {
         "watch": ("watch",),
+        "gateway": ("serve",),
         "recorder": ("recorder",),
         "dispatch": ("dispatch",),
         "notifier": ("notifier",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,13 +31,27 @@ def run(config: Settings, folder: Path, *, embedded: bool, seconds: float | None
         bootstrap = environment["KAFKA_BOOTSTRAP_SERVERS"]
         asyncio.run(create_topics(bootstrap, partitions=config.partitions, replication=config.replication))
         environment["VIGIL_NOTIFICATION_LOG"] = str((folder / "notifications.jsonl").absolute())
-        supervisor = stack.enter_context(Supervisor(workers(list(SERVICES), environment, folder)))
-        say(f"broker   {bootstrap}\nconsole  http://{config.console_host}:{config.console_port}/\nlogs     {folder}")
+        environment["VIGIL_GATEWAY_FOLDER"] = str(folder / "gateway")
+        names = [name for name in SERVICES if name != "gateway" or _has_key(config, environment)]
+        supervisor = stack.enter_context(Supervisor(workers(names, environment, folder)))
+        say(f"broker   {bootstrap}\nconsole  http://{config.console_host}:{config.console_port}/")
+        say(_gateway(config) if "gateway" in names else "gateway  not started: VIGIL_HASH_KEY is not set")
+        say(f"logs     {folder}")
         say("Ctrl-C stops everything")
         over.wait(seconds)
     for name, state in supervisor.states().items():
         if "restarted" in state:
             say(f"{name}: {state}")
+
+
+def _has_key(config: Settings, environment: Mapping[str, str]) -> bool:
+    """Tell whether there is a key for pseudonyms: the gateway needs one."""
+    return config.hash_key is not None or "VIGIL_HASH_KEY" in environment
+
+
+def _gateway(config: Settings) -> str:
+    scheme = "http" if config.gateway_tls_cert is None else "https"
+    return f"gateway  {scheme}://{config.gateway_host}:{config.gateway_port}"
 
 
 def _configured(config: Settings) -> dict[str, str]:

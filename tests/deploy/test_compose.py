@@ -32,6 +32,7 @@ from tests.deploy.compose import (
 from tools.settings_table import every_variable
 from vigil.cli import app
 from vigil.commands import services as service_commands
+from vigil.gateway import check_exposure
 from vigil.settings import Settings
 
 RUNNING = sorted(OURS.keys() - ONE_SHOT - TOOLS)
@@ -39,10 +40,11 @@ RUNNING = sorted(OURS.keys() - ONE_SHOT - TOOLS)
 _RECORDERS = {"recorder", "recorder-backfill", "recorder-waveforms"}
 ROLE = dict.fromkeys(_RECORDERS, "vigil_recorder") | {
     "dispatch": "vigil_dispatch", "console": "vigil_console", "quarantine-feed": "vigil_quarantine",
+    "gateway": "vigil_gateway",
 }  # fmt: skip
 OWNER = {"migrate", "logins", "rollup", "lifecycle", "cli"}
 DATABASE = {*ROLE, *OWNER}
-BROKER = {"topics", *_RECORDERS, "watch", "dispatch", "notifier", "quarantine-feed", "cli"}
+BROKER = {"topics", *_RECORDERS, "watch", "dispatch", "notifier", "quarantine-feed", "gateway", "cli"}
 # Services that are a command of a group, not one at top level.
 OF_A_GROUP = {
     ("db", "migrate"), ("db", "logins"), ("topics", "create"), ("db", "rollup"), ("db", "lifecycle"),
@@ -105,7 +107,7 @@ def test_the_generated_secrets_make_valid_settings(
     settings = Settings()
     assert (settings.database_url is not None) == (name in DATABASE)
     assert (settings.kafka_bootstrap_servers is not None) == (name in BROKER)
-    assert (settings.hash_key is not None) == (name == "cli")
+    assert (settings.hash_key is not None) == (name in {"cli", "gateway"})
     if settings.database_url is not None:
         url = urlsplit(settings.database())
         role = ROLE.get(name, "vigil")
@@ -116,9 +118,13 @@ def test_the_generated_secrets_make_valid_settings(
         assert settings.logins().keys() == set(ROLE.values())
     if name == "console":
         check_binding(settings.console_host, settings.console_token_hash)
+    if name == "gateway":
+        check_exposure(settings)
+        assert settings.oidc() is None
     if name in RUNNING and name not in {"rollup", "lifecycle"}:
         assert settings.metrics_port is not None
-        assert f":{settings.metrics_port}/metrics" in str(SERVICES[name]["healthcheck"]) or name == "console"
+        asked = str(SERVICES[name]["healthcheck"])
+        assert f":{settings.metrics_port}/metrics" in asked or name in {"console", "gateway"}
 
 
 def test_an_optional_webhook_reaches_those_who_need_it(made: tuple[Path, str]) -> None:
@@ -153,7 +159,7 @@ def test_every_reference_says_what_to_do_or_has_a_default() -> None:
 
 def test_nothing_is_published_beyond_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"console": ["127.0.0.1:8080:8080"]}
+    assert published == {"console": ["127.0.0.1:8080:8080"], "gateway": ["127.0.0.1:8090:8090"]}
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
@@ -161,7 +167,7 @@ def test_only_who_must_leaves_the_backend() -> None:
     assert COMPOSE["networks"]["backend"] == {"internal": True}
     outside = {name: set(service["networks"]) - {"backend"} for name, service in SERVICES.items()}
     assert {name: nets for name, nets in outside.items() if nets} == {
-        "console": {"frontend"}, "notifier": {"egress"}, "lifecycle": {"egress"},
+        "console": {"frontend"}, "gateway": {"frontend"}, "notifier": {"egress"}, "lifecycle": {"egress"},
     }  # fmt: skip
 
 

@@ -41,10 +41,10 @@ NAME = b"Anna Schmidt 1961-04-12 Lindenweg 5"
 # The release before today's: recorders that believe in no heart rate above 100, and in no chunk longer than 1.5 s.
 YESTERDAY = """
 import sys
-from stream import validate, waveform_validate
-validate.HIGH = validate.HIGH.copy()
-validate.HIGH[1] = 100
-waveform_validate.MAX_DURATION_S = 1.5
+from vitals import validity, waveform_validity
+validity.HIGH = validity.HIGH.copy()
+validity.HIGH[1] = 100
+waveform_validity.MAX_DURATION_S = 1.5
 sys.argv = ["vigil", *sys.argv[1:]]
 from vigil.cli import main
 main()

@@ -45,8 +45,16 @@ def bridge(
     device: Annotated[
         list[str], typer.Option(metavar="ADDRESS=DEVICE_ID", help="A device and the id its samples carry; repeatable.")
     ],
-    patient: Annotated[str, typer.Option(help="The wearer's opaque id.")],
-    spool: Annotated[Path, typer.Option(help="Where samples wait while the broker is away.")] = Path(".vigil/spool"),
+    patient: Annotated[str | None, typer.Option(help="The wearer's opaque id; not with --gateway.")] = None,
+    gateway: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send through this gateway, which knows who wears what.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="The bridge's token, alone in a file; else VIGIL_GATEWAY_TOKEN.")
+    ] = None,
+    spool: Annotated[Path, typer.Option(help="Where samples wait while the broker or gateway is away.")] = Path(
+        ".vigil/spool"
+    ),
     silence: Annotated[
         float, typer.Option(min=2, max=3_600, help="Seconds without a word after which a link is built anew.")
     ] = 30.0,
@@ -62,13 +70,15 @@ def bridge(
 ) -> None:
     """Bring devices' samples into the stream until told to stop (Ctrl-C or SIGTERM).
 
-    Devices that drop are connected again; while the broker is away, samples wait on disk and are sent later.
+    Devices that drop are connected again; while the broker or gateway is away, samples wait on disk and are sent later.
     """
     from vigil import ble
+    from vigil.settings import settings
 
     worn, polar = ble.wearables(device, zone), ble.streams(stream or [])
     if demo:
         from vigil.demo import use_running_demo
 
         use_running_demo()
-    ble.run(worn, patient, spool, silence_s=silence, polar=polar, adapter=adapter)
+    through = None if gateway is None else ble.gateway(gateway, token_file, settings())
+    ble.run(worn, patient, spool, silence_s=silence, polar=polar, adapter=adapter, through=through)

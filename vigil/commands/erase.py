@@ -27,8 +27,9 @@ def erase(
 ) -> None:
     """Erase all that is stored of one person, in the database and the archive; nothing brings it back.
 
-    Refused while a legal hold stands. Stop the person's devices first (`vigil device retire`), or it comes again. What
-    lies in Kafka goes by the topics' retention (30 days at most), what lies in backups by theirs.
+    Refused while a legal hold stands. Stop the person's devices first (`vigil device retire`), or it comes again.
+    Tokens that speak for the person alone are revoked. What lies in Kafka goes by the topics' retention (30 days at
+    most), what lies in backups by theirs. That there was consent, and what became of it, stays noted.
     """
     import psycopg
 

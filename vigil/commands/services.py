@@ -23,7 +23,7 @@ class Lane(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, recorder, watch, dispatch, notifier, console):
+    for command in (up, recorder, watch, dispatch, notifier, console, serve):
         app.command()(command)
 
 
@@ -78,6 +78,16 @@ def console() -> None:
     from vigil import services
 
     _run("console", services.console)
+
+
+def serve() -> None:
+    """Serve the gateway: how phones, bridges and platforms get in (VIGIL_GATEWAY_HOST, VIGIL_GATEWAY_PORT).
+
+    Needs broker, database and VIGIL_HASH_KEY; once it has seen the credentials, both may be away.
+    """
+    from vigil.gateway import gateway
+
+    _run("gateway", gateway)
 
 
 def _run(name: str, service: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
