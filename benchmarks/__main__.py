@@ -3,10 +3,11 @@
 import argparse
 import json
 
-from benchmarks import apple, recorder, simulator, sizing, storage, waveforms, wire
+from benchmarks import apple, gateway, recorder, simulator, sizing, storage, waveforms, wire
 
 BENCHMARKS = {
     "apple": apple.run,
+    "gateway": gateway.run,
     "recorder": recorder.run,
     "simulator": simulator.run,
     "sizing": sizing.run,
