@@ -8,7 +8,16 @@ from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import (
+    InvalidMessageError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ingest.record import Record, encode, split
@@ -22,6 +31,21 @@ _MAX_BATCH_BYTES: Final = 512 * 1024
 
 class BrokerUnreachable(VigilError):
     """The broker did not take a batch; nothing is known to be stored, so the sender keeps it and sends it again."""
+
+
+class RecordRefused(BrokerUnreachable):
+    """The broker is there and does not take this record: its topic is missing or closed to us, or it is too large.
+
+    `whole_topic`: no record for this topic would be taken. Others are none the worse for it.
+    """
+
+    def __init__(self, message: str, *, whole_topic: bool) -> None:
+        super().__init__(message)
+        self.whole_topic = whole_topic
+
+
+_OF_THE_TOPIC: Final = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError, InvalidTopicError)
+_OF_THE_RECORD: Final = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidMessageError)
 
 
 async def can_be_idempotent(bootstrap_servers: str, *, timeout_s: float = 10.0) -> bool:
@@ -50,7 +74,8 @@ class Publisher:
     """Sends batches. `linger_ms` trades latency for smaller wire size: records that wait together compress together.
 
     `max_pending` bounds the records that are under way, and so memory: `send` waits while it is reached. A broker that
-    does not answer for `timeout_s` counts as unreachable.
+    does not answer for `timeout_s` counts as unreachable. An idempotent producer itself never gives a record up: there
+    this class does, after half as long again, and what was given up may still arrive.
     """
 
     def __init__(
@@ -85,8 +110,13 @@ class Publisher:
     async def stop(self) -> None:
         """Send what waits, then disconnect."""
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await producer.stop()
+        except TimeoutError:  # it would wait for the broker for ever
+            await producer.client.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -106,27 +136,69 @@ class Publisher:
         await self.confirm(acks)
 
     async def send(self, record: Record, *, topic: str) -> asyncio.Future[Any]:
-        """Queue one record and return the future of its acknowledgement; waits while too many are under way."""
+        """Queue one record and return the future of its acknowledgement; waits while too many are under way.
+
+        Raises `BrokerUnreachable`, as does the future, within `timeout_s` each.
+        """
         if self._producer is None:
             raise BrokerUnreachable("the publisher is not started")
-        await self._pending.acquire()
+        await self._have_room()
         try:
             ack: asyncio.Future[Any] = await self._producer.send(
                 topic, value=record.value, key=record.key, headers=list(record.headers)
             )
         except (KafkaError, OSError) as error:
             self._pending.release()
-            raise BrokerUnreachable(f"the broker does not take records for {topic}") from error
+            raise _refused(error, topic) from error
         except BaseException:
             self._pending.release()
             raise
         ack.add_done_callback(lambda _: self._pending.release())
-        return ack
+        return self._in_time(ack, topic)
+
+    async def _have_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._pending.acquire()
+        except TimeoutError:
+            raise BrokerUnreachable("the broker acknowledges nothing of what was sent") from None
+
+    def _in_time(self, ack: asyncio.Future[Any], topic: str) -> asyncio.Future[Any]:
+        """Return a future that is done when `ack` is, and fails where that takes much longer than `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+
+        def late() -> None:
+            if not told.done():
+                told.set_exception(BrokerUnreachable("the broker acknowledges nothing"))
+
+        def settled(done: asyncio.Future[Any]) -> None:
+            timer.cancel()
+            error = asyncio.CancelledError() if done.cancelled() else done.exception()
+            if told.done():
+                return
+            told.set_result(done.result()) if error is None else told.set_exception(_refused(error, topic))
+
+        timer = loop.call_later(1.5 * self._timeout_s, late)
+        ack.add_done_callback(settled)
+        return told
 
     @staticmethod
     async def confirm(acks: list[asyncio.Future[Any]]) -> None:
         """Wait until every record is acknowledged. Raises `BrokerUnreachable` if one is not."""
         outcomes = await asyncio.gather(*acks, return_exceptions=True)
         failed = [one for one in outcomes if isinstance(one, BaseException)]
+        if failed and all(isinstance(one, RecordRefused) for one in failed):
+            raise failed[0]
         if failed:
             raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]
+
+
+def _refused(error: BaseException, topic: str) -> BrokerUnreachable:
+    """Return what an error of the client means to whoever sent a record."""
+    if isinstance(error, (*_OF_THE_TOPIC, *_OF_THE_RECORD)):
+        says = f"the broker refuses a record for {topic} ({type(error).__name__})"
+        return RecordRefused(says, whole_topic=isinstance(error, _OF_THE_TOPIC))
+    found = BrokerUnreachable(f"the broker does not take records for {topic}")
+    found.__cause__ = error
+    return found

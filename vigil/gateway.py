@@ -32,7 +32,7 @@ from vitals.clock import system_clock
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_BROKER_S: Final = 5.0
+_BROKER_S: Final = 4.0
 """A broker that takes longer counts as away, and the spool takes what comes."""
 _REQUESTS_BURST_S: Final = 6.0
 _SAMPLES_BURST_S: Final = 20.0

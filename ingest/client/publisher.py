@@ -24,7 +24,7 @@ from ingest.client.waiting import AsyncGatewayClient
 from ingest.gateway.parsed import Retry, Status
 from ingest.gateway.problems import Code
 from ingest.gateway.verdicts import Refusal
-from ingest.publisher import BrokerUnreachable
+from ingest.publisher import BrokerUnreachable, RecordRefused
 from ingest.record import Record
 from ingest.spool import Spooled
 from ingest.topics import SAMPLES, SAMPLES_BACKFILL, WAVEFORMS
@@ -38,6 +38,8 @@ _FOR_GOOD: Final = frozenset({Refusal.BAD_ARROW, Refusal.EMPTY, Refusal.TOO_MANY
 """What no other gateway would take either: such a record is done with, or it would stop the spool for ever."""
 _OF_THE_RECORD: Final = frozenset({400, 413, 415, 422})
 """Answers of a gateway (not of a proxy or a portal before it) that mean this one record; a newer one may take it."""
+_OF_THE_ROUTE: Final = frozenset({404, 405})
+"""Answers of an older gateway to what it does not know: waveforms wait then, and samples go on."""
 _SAY_EVERY_S: Final = 60.0
 _STOP_S: Final = 5.0
 
@@ -89,6 +91,8 @@ class GatewayPublisher:
         """Wait until the gateway has answered for every record. Raises `BrokerUnreachable` if it has not for one."""
         outcomes = await asyncio.gather(*acks, return_exceptions=True)
         failed = [one for one in outcomes if isinstance(one, BaseException)]
+        if failed and all(isinstance(one, RecordRefused) for one in failed):
+            raise failed[0]
         if failed:
             raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]
 
@@ -119,6 +123,8 @@ class GatewayPublisher:
         if code == Refusal.OTHER_DEVICE or (code and reply.status in _OF_THE_RECORD):
             return ALL
         self._say(reply)
+        if code and reply.status in _OF_THE_ROUTE:
+            raise RecordRefused(f"the gateway has no route for {topic}", whole_topic=True)
         raise BrokerUnreachable(f"the gateway answers {reply.status}")
 
     async def _put_aside(self, record: Record, topic: str, left: Left) -> None:

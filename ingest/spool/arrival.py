@@ -19,8 +19,9 @@ from typing import Any, Final, Protocol, Self
 import structlog
 from prometheus_client import Counter, Gauge
 
-from ingest.publisher import BrokerUnreachable
+from ingest.publisher import BrokerUnreachable, RecordRefused
 from ingest.record import Record
+from ingest.spool.draining import Drain, acknowledged_prefixes
 from ingest.spool.store import Spool, Spooled, SpoolError, SpoolState
 from ingest.topics import SAMPLES, SAMPLES_BACKFILL
 from vitals.clock import Clock, system_clock
@@ -33,6 +34,7 @@ _WAITING: Final = Gauge("vigil_spool_records", "records that wait on disk for th
 _BYTES: Final = Gauge("vigil_spool_bytes", "their bytes")
 _OLDEST: Final = Gauge("vigil_spool_oldest_age_seconds", "how long the oldest of them has waited")
 _STOP_S: Final = 10.0
+_SAY_EVERY_S: Final = 60.0
 
 
 class Place(StrEnum):
@@ -50,6 +52,10 @@ class ArrivalPolicy:
     longest_s: float = 15.0
     drain_records: int = 500
     look_every_s: float = 5.0
+
+
+class NotTaken(SpoolError):
+    """The broker is there and refuses this record; it is the sender's still."""
 
 
 class Sink(Protocol):
@@ -84,6 +90,7 @@ class Arrival:
         self._keeper: asyncio.Task[None] | None = None
         self._drainer: asyncio.Task[None] | None = None
         self._to_keep: list[tuple[Record, str, asyncio.Future[None]]] = []
+        self._said_s = -_SAY_EVERY_S
 
     @property
     def broker_up(self) -> bool:
@@ -116,11 +123,16 @@ class Arrival:
     async def accept(self, record: Record, *, topic: str = SAMPLES, later: str = SAMPLES_BACKFILL) -> Place:
         """Return where the record is safe: on `topic`, or in the spool, to go onto `later`.
 
-        Raises `SpoolError` where neither takes it; then it is the caller's still.
+        Raises `SpoolError` where neither takes it; then it is the caller's still. So it is where the broker is there
+        and refuses this very record (its topic is missing, say): kept, it would wait for ever.
         """
         if self._broker_up:
             try:
                 await self._publisher.confirm([await self._publisher.send(record, topic=topic)])
+            except RecordRefused as error:
+                _REFUSED.inc()
+                self._say_refused(error)
+                raise NotTaken(str(error)) from error
             except BrokerUnreachable:
                 self._went_away()
             else:
@@ -179,7 +191,7 @@ class Arrival:
             except (BrokerUnreachable, SpoolError) as error:
                 if isinstance(error, SpoolError):
                     log.error("spool_unusable", error=str(error))  # noqa: TRY400  the message says it all
-                else:
+                elif not isinstance(error, RecordRefused):
                     self._went_away()
                 attempt += 1
             except Exception:
@@ -214,26 +226,50 @@ class Arrival:
         self._broker_up = True
 
     async def _drain(self) -> None:
-        """Send all that waits, oldest first. Raises `BrokerUnreachable` with what is left still in the spool."""
-        drained = 0
-        while waiting := await asyncio.to_thread(self._spool.take, self._policy.drain_records if drained else 1):
-            acknowledged = await self._send(waiting)
-            done = acknowledged_prefixes(waiting, acknowledged)
-            await asyncio.to_thread(self._spool.drop, done)
-            drained += len(done)
-            if len(done) < len(waiting):
-                raise BrokerUnreachable(f"{len(waiting) - len(done)} records of the spool were not acknowledged")
-            self._came_back()
-        if drained:
-            log.info("spool_drained", records=drained)
+        """Send all that waits, oldest first, once. Raises `BrokerUnreachable` with what is left still in the spool.
 
-    async def _send(self, waiting: Sequence[Spooled]) -> list[bool]:
-        acks = []
-        with contextlib.suppress(BrokerUnreachable):
-            for one in waiting:
-                acks.append(await self._publisher.send(one.record, topic=one.topic))  # noqa: PERF401  what was sent counts
+        What the broker refuses by itself holds up its own topic or patient only; that is what is left then.
+        """
+        drain = Drain()
+        while waiting := await self._page(drain):
+            for part in drain.parts(waiting):
+                outcomes = await self._send(part)
+                done = acknowledged_prefixes(part, [one is None for one in outcomes])
+                await asyncio.to_thread(self._spool.drop, done)
+                drain.took(part, outcomes, done)
+                if not drain.is_open:
+                    raise BrokerUnreachable(f"{len(part)} records of the spool were not acknowledged")
+                self._came_back()
+        if drain.drained:
+            log.info("spool_drained", records=drain.drained)
+        for error in drain.refusals.values():
+            self._say_refused(error)
+        if drain.left:
+            raise RecordRefused(f"{drain.left} records of the spool are refused", whole_topic=False)
+
+    async def _page(self, drain: Drain) -> list[Spooled]:
+        return await asyncio.to_thread(self._spool.take, self._policy.drain_records, after=drain.after)
+
+    async def _send(self, waiting: Sequence[Spooled]) -> list[BaseException | None]:
+        """Return what became of each record: None where it was acknowledged."""
+        acks: list[asyncio.Future[Any]] = []
+        for one in waiting:
+            try:
+                acks.append(await self._publisher.send(one.record, topic=one.topic))
+            except RecordRefused as error:
+                acks.append(_failed(error))
+            except BrokerUnreachable as error:
+                acks += [_failed(error) for _ in range(len(waiting) - len(acks))]
+                break
         outcomes = await asyncio.gather(*acks, return_exceptions=True)
-        return [not isinstance(outcome, BaseException) for outcome in outcomes]
+        return [one if isinstance(one, BaseException) else None for one in outcomes]
+
+    def _say_refused(self, error: RecordRefused) -> None:
+        """Say once a minute that the broker is there and refuses a record: somebody has to do something."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._said_s >= _SAY_EVERY_S:
+            self._said_s = now_s
+            log.error("broker_refuses_record", error=str(error))
 
     async def _state(self) -> SpoolState:
         return await asyncio.to_thread(self._spool.state, self._clock())
@@ -246,18 +282,7 @@ class Arrival:
             _OLDEST.set(state.oldest_age_s or 0.0)
 
 
-def acknowledged_prefixes(waiting: Sequence[Spooled], acknowledged: Sequence[bool]) -> list[Spooled]:
-    """Return what may be dropped: of each patient the records before the first that was not acknowledged.
-
-    What was acknowledged behind such a one is sent again, so that a patient's records end up in order. `acknowledged`
-    may be shorter than `waiting`: the rest was not sent.
-    """
-    blocked: set[tuple[str, bytes]] = set()
-    done = []
-    for one, fine in zip(waiting, [*acknowledged, *[False] * (len(waiting) - len(acknowledged))], strict=True):
-        whose = (one.topic, one.record.key)
-        if not fine:
-            blocked.add(whose)
-        elif whose not in blocked:
-            done.append(one)
+def _failed(error: BaseException) -> asyncio.Future[Any]:
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    done.set_exception(error)
     return done

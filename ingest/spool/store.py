@@ -20,6 +20,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from ingest.record import Record
+from ingest.spool.reserve import BYTES as RESERVE_BYTES
+from ingest.spool.reserve import Reserve, free_bytes
 from ingest.topics import MAX_MESSAGE_BYTES, SAMPLES_BACKFILL
 from vitals.clock import US_PER_S
 from vitals.errors import VigilError
@@ -29,7 +31,9 @@ _VERSION: Final = 1
 _PAGE_BYTES: Final = 4_096
 _FULL, _LOCKED = {sqlite3.SQLITE_FULL}, {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _INSERT: Final = "INSERT INTO records (kept_us, size, topic, key, headers, value) VALUES (?, ?, ?, ?, ?, ?)"
-_OLDEST_FIRST: Final = "SELECT number, kept_us, size, topic, key, headers, value FROM records ORDER BY number LIMIT ?"
+_OLDEST_FIRST: Final = (
+    "SELECT number, kept_us, size, topic, key, headers, value FROM records WHERE number > ? ORDER BY number LIMIT ?"
+)
 
 
 class SpoolError(VigilError):
@@ -78,6 +82,7 @@ class Spool:
     def __init__(self, folder: Path, policy: SpoolPolicy | None = None) -> None:
         self._path = folder / FILE
         self._policy = policy or SpoolPolicy()
+        self._reserve = Reserve(folder)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._count = 0
@@ -87,19 +92,29 @@ class Spool:
         """Open it, or make it, readable by its owner only. Raises `SpoolUnusable`."""
         with self._lock, _named():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
             try:
-                self._prepare(db)
-            except BaseException:
-                db.close()
-                raise
-            self._db = db
+                self._db = self._opened()
+            except (sqlite3.OperationalError, OSError):
+                if free_bytes(self._path.parent) > RESERVE_BYTES:
+                    raise
+                self._reserve.give_back()
+                self._db = self._opened()
+            self._reserve.keep()
+
+    def _opened(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         for pragma in (
+            "locking_mode = EXCLUSIVE",  # first: whoever owns the file alone needs no shared memory on its disk
             "auto_vacuum = INCREMENTAL",
-            "locking_mode = EXCLUSIVE",
             "journal_mode = WAL",
             "synchronous = FULL",
             "secure_delete = ON",  # what the broker has shall not linger on the bridge's disk
@@ -146,11 +161,14 @@ class Spool:
             self._count += len(rows)
             self._size_bytes += added
 
-    def take(self, limit: int, limit_bytes: int = 8 * MAX_MESSAGE_BYTES) -> list[Spooled]:
-        """Return the oldest records, in order: `limit` at most, at least one. They stay until they are dropped."""
+    def take(self, limit: int, limit_bytes: int = 8 * MAX_MESSAGE_BYTES, *, after: int = 0) -> list[Spooled]:
+        """Return the oldest records behind the number `after`, in order: `limit` at most, at least one if there is one.
+
+        They stay until they are dropped.
+        """
         taken: list[Spooled] = []
         with self._transaction() as db:
-            for row in db.execute(_OLDEST_FIRST, (limit,)):
+            for row in db.execute(_OLDEST_FIRST, (after, limit)):
                 taken.append(_spooled(*row))
                 limit_bytes -= taken[-1].size_bytes
                 if limit_bytes <= 0:
@@ -160,12 +178,22 @@ class Spool:
     def drop(self, taken: Sequence[Spooled]) -> None:
         """Forget records that the broker has. Gives their room back to the disk once nothing waits."""
         with self._lock:
-            with self._transaction() as db:
-                db.executemany("DELETE FROM records WHERE number = ?", [(one.number,) for one in taken])
-            self._count -= len(taken)
-            self._size_bytes -= sum(one.size_bytes for one in taken)
+            try:
+                self._forget(taken)
+            except SpoolFull:  # the disk, to the last byte: with the reserve there is room for one after the other
+                self._reserve.give_back()
+                for one in taken:
+                    self._checkpoint()
+                    self._forget([one])
             if not self._count:
                 self._shrink()
+                self._reserve.keep()
+
+    def _forget(self, taken: Sequence[Spooled]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM records WHERE number = ?", [(one.number,) for one in taken])
+        self._count -= len(taken)
+        self._size_bytes -= sum(one.size_bytes for one in taken)
 
     def state(self, now_us: int) -> SpoolState:
         """Return how much waits, and how long the oldest has."""
@@ -178,6 +206,8 @@ class Spool:
         bound = self._policy
         if self._size_bytes + added > bound.max_bytes:
             raise SpoolFull(f"the spool holds {self._size_bytes} of {bound.max_bytes} bytes and has no room for more")
+        if free_bytes(self._path.parent) < RESERVE_BYTES + 2 * added:  # what is kept must also be able to go again
+            raise SpoolFull("the spool's disk is full")
         kept_us = _oldest_us(db)
         if kept_us is not None and now_us - kept_us > bound.max_age_s * US_PER_S:
             raise SpoolFull(f"the spool's oldest record waits for more than {bound.max_age_s / 86_400:g} days")
@@ -187,7 +217,14 @@ class Spool:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):
                 # A script runs to its end: `execute` takes one step of this pragma, which is one page.
-                self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+                self._db.executescript("PRAGMA incremental_vacuum;")
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Bring the log into the file, and cut it."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.executescript("PRAGMA wal_checkpoint(TRUNCATE);")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

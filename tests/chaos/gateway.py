@@ -42,7 +42,7 @@ from vitals.ids import device_id, patient_id
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
 _LIVE: Final = ("heart_rate", "pulse_rate", "spo2", "bp_systolic", "battery")
-_DISK_MB: Final = 12
+_DISK_MB: Final = 40
 _OLD_S: Final = 20 * 86_400
 
 
@@ -164,7 +164,7 @@ class Trouble:
     def _kill_broker(self) -> None:
         self._note("broker")
         self._kafka.kill()
-        time.sleep(self._draw.uniform(1, 5))
+        time.sleep(self._draw.uniform(8, 12))  # the gateway gives a broker six seconds before it spools
         if self._draw.random() < 0.5:
             self._kill_gateway()  # with samples in its spool
             time.sleep(self._draw.uniform(1, 3))
@@ -180,7 +180,7 @@ class Trouble:
             with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
                 while True:
                     file.write(b"\0" * 65_536)
-        time.sleep(self._draw.uniform(2, 5))
+        time.sleep(self._draw.uniform(8, 12))
         if ballast is not None:
             ballast.unlink()
         time.sleep(self._draw.uniform(0, 2))

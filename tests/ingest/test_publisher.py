@@ -160,6 +160,27 @@ async def test_a_broker_that_dies_is_named_in_time_and_a_restarted_one_is_found(
         assert len(decode(record.key, record.value, record.headers)[1]) == 2
 
 
+@pytest.mark.kafka
+async def test_an_idempotent_producer_gives_a_dead_broker_up_in_time_too(kafka: ApacheKafka) -> None:
+    """By itself it tries for ever, and a gateway behind it would never reach for its spool."""
+    topic = await new_topic(kafka.bootstrap)
+    publisher = Publisher(kafka.bootstrap, timeout_s=2)
+    await publisher.start()
+    try:
+        await publisher.publish(HEADER, heart_rates(), topic=topic)
+        kafka.kill()
+        started = time.monotonic()
+        with pytest.raises(BrokerUnreachable):
+            await publisher.publish(HEADER, heart_rates(2), topic=topic)
+        assert time.monotonic() - started < 8
+        started = time.monotonic()
+        await publisher.stop()
+        assert time.monotonic() - started < 8, "stopping does not wait for the broker either"
+    finally:
+        await publisher.stop()
+        await asyncio.to_thread(kafka.start)
+
+
 async def _recreate(bootstrap: str, topic: str) -> None:
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 

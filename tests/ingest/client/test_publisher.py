@@ -15,7 +15,7 @@ from ingest.client.aside import part_of
 from ingest.client.publisher import call_of
 from ingest.gateway.app import create_app
 from ingest.gateway.server import GatewayServer
-from ingest.publisher import BrokerUnreachable
+from ingest.publisher import BrokerUnreachable, RecordRefused
 from ingest.record import Record, decode, encode
 from ingest.spool import Arrival, Place, Spool
 from ingest.spool.arrival import ArrivalPolicy
@@ -177,6 +177,14 @@ async def test_what_a_newer_gateway_may_read_is_put_aside(status: int, tmp_path:
     aside = Aside(tmp_path / "aside", every_s=60)
     aside.open()
     assert await _refused(httpx.Response(status, json=told), aside) == [("bridge_record_put_aside", "warning")]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_route_that_an_older_gateway_lacks_holds_up_its_own_topic_only(status: int) -> None:
+    told = {"type": "urn:vigil:problem:not_found", "code": "not_found"}
+    with pytest.raises(RecordRefused) as refused:
+        await _refused(httpx.Response(status, json=told))
+    assert refused.value.whole_topic
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
