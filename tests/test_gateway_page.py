@@ -169,6 +169,8 @@ def test_the_limits_are_those_of_the_policy() -> None:
         f"| FHIR document, Health Auto Export | {policy.document_bytes // mib} MiB |",
         f"| {policy.upload_bytes >> 30} GiB (`VIGIL_GATEWAY_UPLOAD_BYTES`) |",
         f"| {policy.rate.requests_per_s:g} a second, {policy.rate.requests_burst:g} at once",
+        f"under way, its open streams | {policy.requests_of_one}, {policy.stream.streams_of_one} | 429 |",
+        f"takes no answer for {policy.stream.patience_s:g} s",
         f"| {policy.rate.samples_per_s:,.0f} a second, {policy.rate.samples_burst:,.0f} at once",
         f"| {policy.lockout.free_failures} a minute | 429, for {policy.lockout.first_s:g} s and doubling |",
         f"| {policy.body_s:g} s, and {policy.body_bytes_per_s // 1024} KiB a second |",

@@ -87,6 +87,14 @@ class Access:
 
     tokens: Mapping[str, Credential] = field(default_factory=dict)
     subjects: Mapping[tuple[str, str], Credential] = field(default_factory=dict)
+    _holders: Mapping[str, list[Credential]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Lay the credentials out by holder."""
+        holders: dict[str, list[Credential]] = {}
+        for one in (*self.tokens.values(), *self.subjects.values()):
+            holders.setdefault(one.principal.holder, []).append(one)
+        object.__setattr__(self, "_holders", holders)
 
     def by_token(self, text: str, now_us: int) -> Credential | None:
         """Return the credential of a token that stands, None for any other text.
@@ -104,6 +112,10 @@ class Access:
         """Return the credential of an OIDC subject that stands."""
         credential = self.subjects.get((issuer, subject))
         return credential if credential is not None and credential.stands(now_us) else None
+
+    def holds(self, holder: str, now_us: int) -> bool:
+        """Tell whether any credential of a holder stands: false once it was revoked, or all have expired."""
+        return any(one.stands(now_us) for one in self._holders.get(holder, ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from starlette.requests import Request
 
 from devices.errors import MalformedExport
-from ingest.gateway import body as bodies
 from ingest.gateway.document_answer import summary
 from ingest.gateway.documents import Document, DocumentReader
-from ingest.gateway.door import count_samples, deliver, door_of, gate_of
+from ingest.gateway.door import body_of, count_samples, deliver, door_of, gate_of
 from ingest.gateway.metrics import BODY_BYTES, count_outcomes
 from ingest.gateway.pieces import Envelope, Told, Weighed, weigh
 from ingest.gateway.ports import Unavailable
@@ -49,10 +47,7 @@ def patient_of(principal: Principal) -> PatientId:
 
 async def document_of(request: Request, *, most_bytes: int) -> bytes:
     """Return the whole body, unpacked. Raises `Refused` as `door.body_of` does, only later."""
-    door = door_of(request)
-    return await bodies.read(
-        request, most_bytes=most_bytes, policy=replace(door.policy, body_s=_BODY_S), held=door.held
-    )
+    return await body_of(request, most_bytes=most_bytes, body_s=_BODY_S)
 
 
 async def take(

@@ -73,11 +73,15 @@ def _read_fhir(document: Document, reading: Reading) -> Told:
 class DocumentReader:
     """Reads documents: those of up to `thread_bytes` in threads, larger ones in processes, so many of each at once.
 
-    A process that is killed, or runs out of memory, costs the requests that were read beside it.
+    Of those beyond `heavy_bytes` one at a time: 25 MB of points are half a gigabyte while they are read. A process that
+    is killed, or runs out of memory, costs the requests that were read beside it.
     """
 
-    def __init__(self, *, processes: int = 2, threads: int = 4, thread_bytes: int = 128 << 10) -> None:
-        self._at_once, self._thread_bytes = processes, thread_bytes
+    def __init__(
+        self, *, processes: int = 2, threads: int = 4, thread_bytes: int = 128 << 10, heavy_bytes: int = 8 << 20
+    ) -> None:
+        self._at_once, self._thread_bytes, self._heavy_bytes = processes, thread_bytes, heavy_bytes
+        self._heavy = asyncio.Semaphore(1)
         self._small, self._large = asyncio.Semaphore(threads), asyncio.Semaphore(processes)
         self._pool: ProcessPoolExecutor | None = None
         self._handed_over = 0
@@ -87,7 +91,10 @@ class DocumentReader:
         if len(document.body) <= self._thread_bytes:
             async with self._small:
                 return await asyncio.to_thread(read, document)
-        async with self._large:
+        if len(document.body) <= self._heavy_bytes:
+            async with self._large:
+                return await self._elsewhere(document)
+        async with self._heavy, self._large:  # in this order: one that waits for its turn takes no place meanwhile
             return await self._elsewhere(document)
 
     async def _elsewhere(self, document: Document) -> Told:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Final
 
@@ -19,12 +19,12 @@ from starlette.responses import Response
 from ingest.gateway import body as bodies
 from ingest.gateway.body import Held
 from ingest.gateway.last_known import LastKnown
-from ingest.gateway.limits import Rates
+from ingest.gateway.limits import Rates, UnderWay
 from ingest.gateway.parsed import Judged
 from ingest.gateway.parts import Parts
 from ingest.gateway.policy import GatewayPolicy
 from ingest.gateway.ports import Unavailable, WayIn
-from ingest.gateway.problems import Code, Refused
+from ingest.gateway.problems import Code, Refused, of_status
 from ingest.gateway.replies import Replies
 from ingest.gateway.sign_in import SignIn, bearer
 from ingest.spool import Place, SpoolError, SpoolFull
@@ -46,6 +46,7 @@ class Door:
     sign_in: SignIn
     registry: LastKnown[Gate]
     rates: Rates
+    under_way: UnderWay
     held: Held
     replies: Replies
 
@@ -58,6 +59,7 @@ def make_door(parts: Parts, policy: GatewayPolicy) -> Door:
         SignIn(parts.access, parts.oidc, policy, parts.clock),
         LastKnown(parts.gate, policy.stale_s),
         Rates(policy.rate),
+        UnderWay(policy.requests_of_one),
         Held(policy.held_bytes, policy.busy_retry_s),
         Replies(parts.folder, policy.replies),
     )
@@ -79,14 +81,35 @@ async def principal_of(request: HTTPConnection) -> Principal:
     authorization = _only(request, "authorization")
     request.state.token_id = token_id_of(bearer(authorization) or "")  # for the log, whatever it is worth
     credential = await door.sign_in.credential(authorization, client.host if client else "", certificate_of(request))
-    token_id = credential.principal.token_id
-    request.state.credential, request.state.token_id = credential, token_id
+    principal = credential.principal
+    request.state.credential, request.state.token_id = credential, principal.token_id
     now_us = door.parts.clock()
-    wait_s = door.rates.request(token_id, now_us / US_PER_S)
+    wait_s = door.rates.request(principal.holder, now_us / US_PER_S)
     if wait_s > 0:
         raise Refused(429, Code.TOO_MANY_REQUESTS, "this credential sends too many requests", retry_after_s=wait_s)
-    door.parts.books.used(token_id, now_us)
-    return credential.principal
+    if isinstance(request, Request):  # streams have a bound of their own
+        _begin(request, door, principal.holder)
+    door.parts.books.used(principal.token_id, now_us)
+    return principal
+
+
+def _begin(request: Request, door: Door, holder: str) -> None:
+    """Take a place among the requests of this credential; the guard gives it back when the request is over."""
+    if not door.under_way.begin(holder):
+        raise Refused(
+            429, Code.TOO_MANY_REQUESTS, "too many requests of this credential are under way; end some first",
+            retry_after_s=door.policy.busy_retry_s,
+        )  # fmt: skip
+    request.state.under_way_of = holder
+
+
+async def still_stands(request: Request) -> None:
+    """Look at a request's credential again, after a body that took its time. Raises `Refused`: 401, 503.
+
+    One that was rotated meanwhile still stands in its successor; a revocation ends both.
+    """
+    if not await door_of(request).sign_in.holds(credential_of(request).principal.holder):
+        raise of_status(401)
 
 
 def _only(request: HTTPConnection, name: str) -> str | None:
@@ -109,7 +132,8 @@ def certificate_of(request: HTTPConnection) -> str | None:
 def count_samples(request: HTTPConnection, count: int) -> None:
     """Count samples against the credential's rate. Raises `Refused` (429)."""
     door = door_of(request)
-    wait_s = door.rates.samples(request.state.token_id, count, door.parts.clock() / US_PER_S)
+    holder = credential_of(request).principal.holder
+    wait_s = door.rates.samples(holder, count, door.parts.clock() / US_PER_S)
     if wait_s > 0:
         raise Refused(429, Code.TOO_MANY_SAMPLES, "this credential sends too many samples", retry_after_s=wait_s)
 
@@ -142,10 +166,16 @@ def media_type_of(request: Request, known: Collection[str]) -> str:
     return media_type
 
 
-async def body_of(request: Request, *, most_bytes: int) -> bytes:
-    """Return the whole body, unpacked, at most `most_bytes`. Raises `Refused`: 400, 408, 413, 415, 503."""
+async def body_of(request: Request, *, most_bytes: int, body_s: float | None = None) -> bytes:
+    """Return the whole body, unpacked, at most `most_bytes`. Raises `Refused`: 400, 401, 408, 413, 415, 503.
+
+    After `principal_of`: whose credential was revoked meanwhile is not served. `body_s` instead of the policy's.
+    """
     door = door_of(request)
-    return await bodies.read(request, most_bytes=most_bytes, policy=door.policy, held=door.held)
+    policy = door.policy if body_s is None else replace(door.policy, body_s=body_s)
+    body = await bodies.read(request, most_bytes=most_bytes, policy=policy, held=door.held)
+    await still_stands(request)
+    return body
 
 
 def chunks_of(request: Request, *, most_bytes: int, most_s: float | None = None) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingest.gateway.document_taking import DocumentCode, patient_of
-from ingest.gateway.door import chunks_of, door_of, gate_of, json_answer, media_type_of, principal_of
+from ingest.gateway.door import chunks_of, door_of, gate_of, json_answer, media_type_of, principal_of, still_stands
 from ingest.gateway.job_book import Job, JobsUnusable
 from ingest.gateway.jobs import Jobs, TooManyJobs
 from ingest.gateway.jobs_route import told
@@ -32,13 +33,15 @@ def healthkit_export(jobs: Jobs) -> Callable[[Request], Awaitable[Response]]:
     """Return the route. The body is the file itself: no form, and no name of a file."""
 
     async def route(request: Request) -> Response:
-        patient = patient_of(await principal_of(request))
+        principal = await principal_of(request)
+        patient = patient_of(principal)
         media_type_of(request, TYPES)
         _refuse_encoding(request)
         if nothing_of(await gate_of(request), patient):
             raise Refused(403, DocumentCode.NO_CONSENT, "no consent lets anything of this patient be stored")
         async with _place(jobs, patient) as (job_id, part):
-            job = await _received(request, jobs, patient, job_id, part)
+            job = replace(await _received(request, jobs, patient, job_id, part), holder=principal.holder)
+            await jobs.add(job, part)
         answer = told(job, jobs.progress(job), request.state.request_id)
         return json_answer(answer, 202, {"location": f"/v1/jobs/{job.job_id}"})
 
@@ -62,7 +65,7 @@ async def _place(jobs: Jobs, patient: PatientId) -> AsyncIterator[tuple[str, Pat
 
 
 async def _received(request: Request, jobs: Jobs, patient: PatientId, job_id: str, part: Path) -> Job:
-    """Return the job of an upload once both are safe on the disk."""
+    """Return the job of an upload once that is on the disk. Raises `Refused`, also where its sender's was revoked."""
     door = door_of(request)
     declared = request.headers.get("content-length", "0")
     chunks = chunks_of(request, most_bytes=door.policy.upload_bytes, most_s=door.policy.upload_s)
@@ -72,6 +75,5 @@ async def _received(request: Request, jobs: Jobs, patient: PatientId, job_id: st
     size = await store(chunks, part, leave=leave, digest=told_digest(request.headers))
     if not size:
         raise Refused(422, DocumentCode.MALFORMED, "the body is empty: the export's bytes are expected")
-    job = Job(job_id, patient, ADAPTER, door.parts.zone, size, door.parts.clock())
-    await jobs.add(job, part)
-    return job
+    await still_stands(request)
+    return Job(job_id, patient, ADAPTER, door.parts.zone, size, door.parts.clock())

@@ -64,9 +64,15 @@ class Guard:
                 await response(refused, state["request_id"])(scope, receive, answer)
         finally:
             self._under_way -= counts
-            self._door.held.give(state.pop("held_bytes", 0))
+            self._give_back(state)
         SECONDS.labels(route_of(scope)).observe(perf_counter() - began_s)
         REQUESTS.labels(route_of(scope), answer.status).inc()
+
+    def _give_back(self, state: dict[str, Any]) -> None:
+        self._door.held.give(state.pop("held_bytes", 0))
+        holder = state.pop("under_way_of", None)
+        if holder is not None:
+            self._door.under_way.end(holder)
 
     def _check_room(self) -> None:
         policy = self._door.policy

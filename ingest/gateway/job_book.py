@@ -49,7 +49,10 @@ _ENDS: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLE
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One uploaded export. Times are microseconds UTC; `code` and `detail` say why it failed, or last did."""
+    """One uploaded export. Times are microseconds UTC; `code` and `detail` say why it failed, or last did.
+
+    `holder`: of the credential that sent it (`vitals.access.Principal.holder`), empty where nobody's is asked for.
+    """
 
     job_id: str
     patient_id: PatientId
@@ -65,6 +68,7 @@ class Job:
     summary: Mapping[str, object] | None = None
     code: str = ""
     detail: str = ""
+    holder: str = ""
 
 
 _COLUMNS: Final = tuple(one.name for one in fields(Job))

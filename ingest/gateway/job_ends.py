@@ -34,6 +34,10 @@ class Interrupted(VigilError):
     """Reading an upload ended before its end, for no fault of the upload that is known: it may be tried again."""
 
 
+class CredentialsUnknown(Unavailable):
+    """Whether whoever sent an upload may still send cannot be looked up now."""
+
+
 class ImportFailed(VigilError):
     """An upload cannot be read (to its end). `code` is a word for programs, `summary` what became of its beginning."""
 
@@ -51,7 +55,8 @@ def after(job: Job, task: Task, now_us: int, policy: JobPolicy) -> Job:
         return replace(job, state=JobState.SUCCEEDED, ended_us=now_us, summary=task.result(), code="", detail="")
     age_s = (now_us - job.created_us) / US_PER_S
     if isinstance(error, Unavailable) and age_s < policy.keep_s:
-        waiting = replace(job, state=JobState.QUEUED, tries=job.tries - 1, code="broker_away", detail=str(error))
+        code = "credentials_unknown" if isinstance(error, CredentialsUnknown) else "broker_away"
+        waiting = replace(job, state=JobState.QUEUED, tries=job.tries - 1, code=code, detail=str(error))
         return replace(waiting, again_us=now_us + _pause_us(policy, age_s / 4))
     if isinstance(error, Interrupted) and job.tries < policy.tries:
         waiting = replace(job, state=JobState.QUEUED, code="interrupted", detail=str(error))

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,8 @@ import structlog
 from prometheus_client import Counter
 
 from ingest.gateway.job_book import Job, JobBook, JobState, JobsUnusable
-from ingest.gateway.job_ends import ImportFailed, JobPolicy, Task, after
-from ingest.gateway.ports import Importer, Upload
+from ingest.gateway.job_ends import CredentialsUnknown, ImportFailed, JobPolicy, Task, after
+from ingest.gateway.ports import Importer, Unavailable, Upload
 from vitals.clock import US_PER_S, Clock, system_clock
 from vitals.errors import VigilError
 from vitals.ids import PatientId
@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 
 _ENDED: Final = Counter("vigil_gateway_jobs", "uploaded exports that were read, by how that ended", ["state"])
 _PART: Final = ".part"
+
+
+Stands = Callable[[str], Awaitable[bool]]
+"""Tells whether any credential of a holder stands. Raises `Unavailable`."""
 
 
 class TooManyJobs(VigilError):
@@ -43,13 +47,21 @@ class Jobs:
     """
 
     def __init__(
-        self, folder: Path, importer: Importer, *, policy: JobPolicy | None = None, clock: Clock = system_clock
+        self,
+        folder: Path,
+        importer: Importer,
+        *,
+        policy: JobPolicy | None = None,
+        clock: Clock = system_clock,
+        stands: Stands | None = None,
     ) -> None:
         self.policy = policy or JobPolicy()
         self.folder = folder / "uploads"
         self._book = JobBook(folder)
         self._importer = importer
         self._clock = clock
+        self._stands = stands
+        self._ended: Job | None = None
         self._receiving: dict[str, PatientId] = {}
         self._running: tuple[str, Task] | None = None
         self._progress = (0, 0)
@@ -176,6 +188,7 @@ class Jobs:
 
     async def _work_off(self) -> None:
         await asyncio.to_thread(self._open)
+        await self._settle()  # what the disk did not take before
         while (job := await asyncio.to_thread(self._book.ready, self._clock())) is not None:
             await self._work_on(job)
         await asyncio.to_thread(self._book.forget, self._clock() - round(self.policy.keep_s * US_PER_S))
@@ -195,7 +208,14 @@ class Jobs:
             raise
         finally:
             self._running = None
-        await asyncio.to_thread(self._end, after(job, task, self._clock(), self.policy))
+        self._ended = after(job, task, self._clock(), self.policy)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write down what became of the last job. Until that is done no other begins: none is left as running."""
+        if self._ended is not None:
+            await asyncio.to_thread(self._end, self._ended)
+            self._ended = None
 
     async def _begin(self, job: Job) -> Task | None:
         """Return what reads the upload, None where the job was cancelled just now."""
@@ -218,12 +238,24 @@ class Jobs:
                 self._book.save(waiting)
 
     async def _read(self, job: Job) -> Mapping[str, object]:
+        await self._check_holder(job)
         file = self.folder / job.job_id
         if not await asyncio.to_thread(file.is_file):
             raise ImportFailed("upload_lost", "the upload is not on the disk any more: send it again")
         return await self._importer.run(
             Upload(job.job_id, file, job.patient_id, job.adapter, job.zone), self._came_so_far
         )
+
+    async def _check_holder(self, job: Job) -> None:
+        """Raise `ImportFailed` where whoever sent it may send no more: a job may wait for days."""
+        if self._stands is None or not job.holder:
+            return
+        try:
+            stands = await self._stands(job.holder)
+        except Unavailable as error:
+            raise CredentialsUnknown("whether its sender may still send cannot be looked up now") from error
+        if not stands:
+            raise ImportFailed("revoked", "the credential that sent it was revoked or has expired: it was not read")
 
     def _came_so_far(self, done: int, total: int) -> None:
         self._progress = (done, total)

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     patient_id TEXT    NOT NULL,
     adapter    TEXT    NOT NULL,
     zone       TEXT    NOT NULL,
+    holder     TEXT    NOT NULL, -- of the credential that sent it: it must stand when the job begins
     size_bytes INTEGER NOT NULL, -- of the upload
     state      TEXT    NOT NULL, -- queued, running, succeeded, failed, cancelled
     tries      INTEGER NOT NULL, -- how often reading it was begun, without those that ended for want of a broker

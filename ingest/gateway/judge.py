@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.gateway.parsed import BodyRefused, Delivery, Judged, Outcome, Parsed, Status
+from ingest.gateway.parsed import BodyRefused, Delivery, Judged, Outcome, Parsed, Retry, Status
 from ingest.gateway.repeats import Positions, repeats
-from ingest.gateway.verdicts import Refusal, all_rejected, rejected
+from ingest.gateway.verdicts import Refusal, all_rejected, rejected, settled
 from ingest.record import encode, split
 from ingest.topics import DELETIONS, SAMPLES, SAMPLES_BACKFILL
 from vitals.access import Principal
@@ -34,6 +34,7 @@ VERDICTS: Final = (*REASONS, Reason.CONFLICT, None)
 _ACCEPTED: Final = 0
 _CONFLICT: Final = len(REASONS)
 _DUPLICATE: Final = len(REASONS) + 1
+_FUTURE: Final = REASONS.index(Reason.FUTURE)
 _NO_CONSENT: Final = REASONS.index(Reason.NO_CONSENT)
 _NO_DELETIONS: Final = frozenset({Reason.UNKNOWN_DEVICE, Reason.DEVICE_SUSPENDED})
 
@@ -80,7 +81,7 @@ def judge(
     return Judged(
         (*_deliveries(shares, parsed.columns, codes, received_us), *deletions),
         int(np.count_nonzero(codes == _ACCEPTED)),
-        _outcomes(parsed, codes),
+        _outcomes(parsed, codes, gate.devices.get(header.device_id)),
         len(parsed.deletions),
         _not_consented(parsed.columns, codes),
     )
@@ -129,7 +130,7 @@ def _worn(rule: DeviceRule, patient: str, start_us: NDArray[np.int64]) -> NDArra
 
 
 def _verdicts(gate: Gate, shares: Sequence[_Share], columns: SampleColumns) -> Codes:
-    codes = reasons(columns)
+    codes = _reasons(columns)
     for share in shares:
         if len(share.at) and (share.of_nobody or not gate.is_open):
             codes[share.at] = _asked(gate, share, columns, codes[share.at])
@@ -184,7 +185,18 @@ def _deletions(
     ]
 
 
-def _outcomes(parsed: Parsed, codes: Codes) -> tuple[Outcome, ...]:
+def _reasons(columns: SampleColumns) -> Codes:
+    """Return what `reasons` says, and that nothing is written in the future either.
+
+    Such a sample could be neither corrected nor deleted before then. It is not taken as written when it came: each
+    time that it is sent it would be a new version, and take the place of a correction.
+    """
+    codes = reasons(columns)
+    codes[(codes == _ACCEPTED) & (columns.written_us - FUTURE_TOLERANCE_US > columns.received_us)] = _FUTURE
+    return codes
+
+
+def _outcomes(parsed: Parsed, codes: Codes, rule: DeviceRule | None) -> tuple[Outcome, ...]:
     """Return the faults and what is not accepted, in the order of the request."""
     outcomes = list(parsed.faults)
     for at in np.flatnonzero(np.bincount(codes, minlength=1)).tolist():
@@ -194,6 +206,10 @@ def _outcomes(parsed: Parsed, codes: Codes) -> tuple[Outcome, ...]:
             outcomes += [Outcome(one, Status.DUPLICATE) for one in index]
         elif reason in {Reason.TOO_OLD, Reason.FUTURE}:
             outcomes += map(rejected, index, [reason] * len(index), _misdated(reason, parsed.columns, where))
+        elif reason is Reason.OTHER_WEARER:
+            past = settled(rule, parsed.columns.start_us[where]).tolist()
+            found = zip(all_rejected(index, reason), past, strict=True)
+            outcomes += [replace(one, retry=Retry.NEVER) if never else one for one, never in found]
         elif reason is not None:
             outcomes += all_rejected(index, reason)
     return tuple(sorted(outcomes, key=lambda one: one.index))

@@ -1,8 +1,11 @@
-"""How fast one credential may send: token buckets. Pure; time is a parameter, memory is bounded."""
+"""How fast one credential may send (token buckets), and how much at once. Pure; time is a parameter, memory is bounded.
+
+A credential is known here by its holder, so that a rotation gives nobody a second share.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from ingest.gateway.policy import RatePolicy
@@ -41,24 +44,48 @@ class Rates:
     def __len__(self) -> int:
         return len(self._of)
 
-    def request(self, token_id: str, now_s: float) -> float:
+    def request(self, holder: str, now_s: float) -> float:
         """Count a request; return 0, or the seconds to wait where it is one too many."""
-        return self._buckets(token_id, now_s)[0].take(1.0, now_s)
+        return self._buckets(holder, now_s)[0].take(1.0, now_s)
 
-    def samples(self, token_id: str, count: int, now_s: float) -> float:
+    def samples(self, holder: str, count: int, now_s: float) -> float:
         """Count samples; return 0, or the seconds to wait where they are too many (then none are counted)."""
-        return self._buckets(token_id, now_s)[1].take(float(count), now_s)
+        return self._buckets(holder, now_s)[1].take(float(count), now_s)
 
-    def _buckets(self, token_id: str, now_s: float) -> tuple[Bucket, Bucket]:
-        found = self._of.get(token_id)
+    def _buckets(self, holder: str, now_s: float) -> tuple[Bucket, Bucket]:
+        found = self._of.get(holder)
         if found is None:
             policy = self._policy
-            found = self._of[token_id] = (
+            found = self._of[holder] = (
                 Bucket(policy.requests_per_s, policy.requests_burst, policy.requests_burst, now_s),
                 Bucket(policy.samples_per_s, policy.samples_burst, policy.samples_burst, now_s),
             )
             if len(self._of) > policy.credentials:
                 self._of.popitem(last=False)
         else:
-            self._of.move_to_end(token_id)
+            self._of.move_to_end(holder)
         return found
+
+
+class UnderWay:
+    """How many requests of each credential are under way: one sender, slow or broken, does not take every place."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def begin(self, holder: str) -> bool:
+        """Count a request; return False, and count none, where it is one too many."""
+        if self._of[holder] >= self._most:
+            return False
+        self._of[holder] += 1
+        return True
+
+    def end(self, holder: str) -> None:
+        """Count a request that is over."""
+        self._of[holder] -= 1
+        if self._of[holder] <= 0:
+            del self._of[holder]

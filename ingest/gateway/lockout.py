@@ -1,21 +1,20 @@
 """When guessing stops. Pure; time is a parameter, memory is bounded.
 
 A secret has 256 random bits, so that guessing one is hopeless anyway; locks keep the noise and the work down. Hence
-they fall on whoever is not known: a credential that got in lately is let in from any address, however many others fail
-behind the same one, and however hard the brake is on. A good credential that nobody has seen yet waits, behind a
-locked address, as long as the lock lasts. The same wrong credential again (a phone whose token expired) is no guess and
-counts once.
+they fall on what is no good only: a credential that fits is let in from any address, however many others fail behind
+it, and however hard the brake is on, or a ward's phones whose tokens ended on one day would lock out everybody beside
+them. The same wrong credential again (such a phone) is no guess and counts once.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 
 from ingest.gateway.policy import LockoutPolicy
 
-_SEEN = 16
+_SEEN = 128
 
 
 @dataclass(slots=True)
@@ -24,7 +23,7 @@ class _Address:
     failures: int = 0
     locks: int = 0
     until_s: float = float("-inf")
-    tried: tuple[bytes, ...] = ()
+    tried: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
 
 class Lockout:
@@ -33,25 +32,11 @@ class Lockout:
     def __init__(self, policy: LockoutPolicy) -> None:
         self._policy = policy
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
-        self._known: OrderedDict[str, float] = OrderedDict()
         self._all = 0
         self._all_since_s = float("-inf")
 
     def __len__(self) -> int:
-        return len(self._addresses) + len(self._known)
-
-    def passed(self, address: str, token_id: str, now_s: float) -> float:
-        """Note a credential that is good; return 0, or the seconds that it has to wait because of others."""
-        seen_s = self._known.get(token_id)
-        if seen_s is None or now_s - seen_s > self._policy.known_s:
-            wait_s = self._wait_s(self._addresses.get(group(address)), now_s)
-            if wait_s > 0:
-                return wait_s
-        self._known[token_id] = now_s
-        self._known.move_to_end(token_id)
-        if len(self._known) > self._policy.known:
-            self._known.popitem(last=False)
-        return 0.0
+        return len(self._addresses)
 
     def failed(self, address: str, credential: bytes, now_s: float) -> float:
         """Note a credential (some hash of it) that is no good; return the seconds it is locked out for, 0 if not.
@@ -62,7 +47,9 @@ class Lockout:
         wait_s = self._wait_s(one, now_s)
         if wait_s > 0 or credential in one.tried:
             return wait_s
-        one.tried = (*one.tried[-_SEEN + 1 :], credential)
+        one.tried[credential] = None
+        if len(one.tried) > _SEEN:
+            one.tried.popitem(last=False)
         self._count(one, now_s)
         return self._wait_s(one, now_s)
 

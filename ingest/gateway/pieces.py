@@ -23,6 +23,7 @@ from vitals.catalogue import BY_CODE, UNKNOWN_METRIC
 from vitals.gate import Gate
 from vitals.ids import PatientId
 from vitals.quality import Reason
+from vitals.waveform_validity import fault
 
 MAX_OUTCOMES: Final = 1_000
 """So many entries are named in an answer; the counts stay exact."""
@@ -190,7 +191,11 @@ def _waveforms(piece: Piece, envelope: Envelope, gate: Gate) -> _Passed:
     deliveries = []
     for chunk in piece.waveforms:
         number = BY_CODE[chunk.metric].number
-        reason = _reason(gate, header, chunk.start_us, [number])
+        asked = _reason(gate, header, chunk.start_us, [number])
+        # As for samples: a missing consent comes before what is wrong with the chunk, and that before the registry.
+        reason = (
+            asked if asked is Reason.NO_CONSENT else fault(replace(chunk, received_us=envelope.received_us)) or asked
+        )
         if reason is None:
             try:
                 deliveries.append(Delivery(encode_chunk(header, chunk), WAVEFORMS, WAVEFORMS))

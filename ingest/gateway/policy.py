@@ -14,8 +14,7 @@ class LockoutPolicy:
     """When guessing stops: after `free_failures` wrong credentials from one address within `window_s`, it is locked.
 
     The first lock lasts `first_s`, each further failure doubles it up to `longest_s`. `addresses` are remembered at
-    most. `all_failures` a window from everywhere together pull the brake for whoever is not known yet. `known`
-    credentials that got in within `known_s` pass in any case: nobody is shut out by others behind the same address.
+    most. `all_failures` a window from everywhere together pull the brake. None of it touches a credential that fits.
     """
 
     free_failures: int = 10
@@ -24,8 +23,6 @@ class LockoutPolicy:
     longest_s: float = 900.0
     addresses: int = 10_000
     all_failures: int = 1_000
-    known: int = 10_000
-    known_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,18 @@ class ReplyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class StreamPolicy:
-    """`window`: messages of one stream that may wait for their answer; the next is not read before one is done."""
+    """`window`: messages of one stream that may wait for their answer; the next is not read before one is done.
+
+    `patience_s`: a bridge that takes nothing for so long is cut off; so long its last answers and its end may take.
+    """
 
     window: int = 8
     idle_s: float = 120.0
     check_every_s: float = 1.0
+    patience_s: float = 15.0
     most_bytes: int = 1 * _MIB
     streams: int = 500
+    streams_of_one: int = 16  # of one credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class GatewayPolicy:
     body_s: float = 60.0  # for a whole body
     body_grace_s: float = 10.0  # after which the least rate counts
     body_bytes_per_s: int = 2 * _KIB
-    held_bytes: int = 512 * _MIB  # of bodies in memory at once, all requests together
+    held_bytes: int = 256 * _MIB  # of bodies in memory at once, all requests together
 
     head_s: float = 10.0  # from the first byte of a request, or from connecting, to the end of its head
     head_bytes: int = 32 * _KIB
@@ -87,8 +89,9 @@ class GatewayPolicy:
     linger_bytes: int = 4 * _MIB
     connections: int = 1_000
     requests: int = 200  # under way at once
+    requests_of_one: int = 16  # of one credential
     busy_retry_s: int = 2
-    stop_s: int = 20  # requests under way may take this long after a stop
+    stop_s: int = 20  # requests under way and streams may take this long after a stop
 
     stale_s: float = 3_600.0  # how long the last credentials and the last registry serve while the database is away
     # Bodies beyond are read in a thread, so that the loop keeps answering others: from some 5 ms of work on.

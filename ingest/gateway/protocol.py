@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Final
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from ingest.gateway.policy import GatewayPolicy
+from ingest.gateway.policy import GatewayPolicy, StreamPolicy
 from ingest.gateway.problems import Code, Refused, response
 from ingest.gateway.refusals import Refusals
 from ingest.gateway.trace import request_id
@@ -180,20 +181,53 @@ class GatewayHttp(HttpToolsProtocol):
 
 
 class GatewayWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose scope has the client's certificate."""
+    """A WebSocket whose scope has the client's certificate, and that ends although the other side reads nothing.
+
+    uvicorn waits for ever until what it has sent is taken, even to close. Here whoever takes nothing for `patience_s`
+    is cut off. The scope's extension `vigil.abort` cuts it off at once.
+    """
+
+    patience_s: ClassVar[float]
+
+    @classmethod
+    def made_for(cls, policy: StreamPolicy) -> type[GatewayWebSocket]:
+        """Return the class with its policy."""
+        return type("GatewayWebSocket", (cls,), {"patience_s": policy.patience_s})
 
     async def run_asgi(self) -> None:
         """Run the application."""
+        extensions: dict[str, Any] = {**(self.scope.get("extensions") or {}), "vigil.abort": {"now": self._abort}}
         tls = tls_of(self.transport)
         if tls is not None:
-            self.scope["extensions"] = {**(self.scope.get("extensions") or {}), "tls": tls}
-        await super().run_asgi()
+            extensions["tls"] = tls
+        self.scope["extensions"] = extensions
+        try:
+            await super().run_asgi()
+        finally:
+            self._abort_soon()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send. A refusal ends the handshake too: uvicorn would log an error for each."""
-        await super().send(message)
+        try:
+            async with asyncio.timeout(self.patience_s):
+                await super().send(message)
+        except TimeoutError:
+            self._abort()
+            raise ClientDisconnected from None
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
+
+    def keepalive_timeout(self) -> None:
+        """Close a connection that does not answer pings."""
+        super().keepalive_timeout()
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        """Give what was written last, the close frame at least, its time; on a closed connection nothing happens."""
+        self.loop.call_later(self.patience_s, self._abort)
+
+    def _abort(self) -> None:
+        self.transport.abort()
 
 
 def _head_too_large() -> Refused:

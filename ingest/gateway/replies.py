@@ -168,9 +168,9 @@ class Replies:
                     db.close()
 
 
-def name_of(token_id: str, key: str) -> bytes:
-    """Return under what an answer is kept."""
-    return hashlib.sha256(f"{token_id}\n{key}".encode()).digest()
+def name_of(holder: str, key: str) -> bytes:
+    """Return under what an answer is kept: a key stays the same one when its sender's token is rotated."""
+    return hashlib.sha256(f"{holder}\n{key}".encode()).digest()
 
 
 def digest(body: bytes, *words: str) -> bytes:

@@ -43,7 +43,7 @@ def samples_router(parts: Parts, policy: GatewayPolicy) -> APIRouter:
         request: Request, principal: Principal, key: str, media_type: str, body: bytes, sent: bytes
     ) -> Response:
         replies = door_of(request).replies
-        name = name_of(principal.token_id, key)
+        name = name_of(principal.holder, key)
         with replies.under_way(name):
             found = await replies.find(name, sent, parts.clock())
             if found is not None:

@@ -5,6 +5,7 @@ Start it in an event loop of uvloop, as `vigil` starts every service; it serves 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +22,9 @@ from ingest.gateway.policy import GatewayPolicy
 from ingest.gateway.protocol import GatewayHttp, GatewayWebSocket
 from ingest.gateway.refusals import Refusals
 from vitals.errors import VigilError
+
+_LAST_S: Final = 0.5
+"""So long requests have in any case, once the streams have ended."""
 
 
 class NotGuarded(VigilError):
@@ -84,7 +88,7 @@ class GatewayServer(uvicorn.Server):
                 host=host,
                 port=port,
                 http=GatewayHttp.made_for(policy, refusals),
-                ws=GatewayWebSocket,
+                ws=GatewayWebSocket.made_for(policy.stream),
                 # One frame more than a message may be: that one is answered 4413, what is larger 1009 by the library.
                 ws_max_size=policy.stream.most_bytes + (1 << 20),
                 ws_per_message_deflate=False,
@@ -100,6 +104,7 @@ class GatewayServer(uvicorn.Server):
             )
         )
         self._streams = app.state.streams
+        self._stop_s = policy.stop_s
 
     @property
     def port(self) -> int:
@@ -116,10 +121,19 @@ class GatewayServer(uvicorn.Server):
                 self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: take no connection, end the streams when what they sent is answered, let requests end."""
+        """Stop: take no connection, end the streams when what they sent is answered, let requests end.
+
+        What has not ended after `stop_s` is cut off: nothing that a sender does, or does not do, holds up the end.
+        """
         for server in self.servers:
             server.close()
-        await self._streams.close()
+        loop = asyncio.get_running_loop()
+        last_s = loop.time() + self._stop_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(last_s):
+                await self._streams.close()
+        self._streams.abort()
+        self.config.timeout_graceful_shutdown = max(_LAST_S, last_s - loop.time())  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ingest.gateway.last_known import LastKnown
@@ -41,34 +43,41 @@ class SignIn:
         if token is None:
             raise of_status(401)
         found = await self.find(token, certificate)
-        now_s = self._clock() / US_PER_S
-        if found is None:
-            wait_s = self._lockout.failed(address, hashlib.sha256(token.encode()).digest()[:16], now_s)
-        else:
-            wait_s = self._lockout.passed(address, found.principal.token_id, now_s)
+        if found is not None:
+            return found
+        tried, now_s = hashlib.sha256(token.encode()).digest()[:16], self._clock() / US_PER_S
+        wait_s = self._lockout.failed(address, tried, now_s)
         if wait_s > 0:
             raise Refused(
                 429, Code.LOCKED_OUT, "too many wrong credentials came from this address; wait", retry_after_s=wait_s
             )
-        if found is None:
-            raise of_status(401)
-        return found
+        raise of_status(401)
 
     async def find(self, token: str, certificate: str | None) -> Credential | None:
         """Return the credential that a token stands for now, whoever shows it. Raises `Refused` (503)."""
-        try:
+        with self._told():
             access = await self.access.current()
             found = access.by_token(token, self._clock())
             if found is None and token_id_of(token) is not None:  # it may be younger than what was asked for last
                 found = (await self.access.current(anew=True)).by_token(token, self._clock())
             elif found is None:
                 found = await self._by_subject(access, token, certificate)
+        return found if found is not None and _over_its_certificate(found, certificate) else None
+
+    async def holds(self, holder: str) -> bool:
+        """Tell whether any credential of this holder stands now. Raises `Refused` (503)."""
+        with self._told():
+            return (await self.access.current()).holds(holder, self._clock())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except Unavailable as error:
             raise Refused(
                 503, Code.CREDENTIALS_UNKNOWN, "credentials cannot be checked now; send it again later",
                 retry_after_s=self._retry_s,
             ) from error  # fmt: skip
-        return found if found is not None and _over_its_certificate(found, certificate) else None
 
     async def _by_subject(self, access: Access, token: str, certificate: str | None) -> Credential | None:
         if self._oidc is None or token.count(".") != 2:

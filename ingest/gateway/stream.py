@@ -65,22 +65,43 @@ class Stream:
         offered = self._socket.scope["subprotocols"]
         await self._socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
         try:
-            code = await self._until_ended(self._read(), self._watch(), self._told())
-            if code in {GOING_AWAY, IDLE}:
-                await self._answered()
-            with suppress(RuntimeError, WebSocketDisconnect, OSError):  # the other side may be gone
-                await self._socket.close(code)
-            await self._answered()
+            await self._end(await self._until_ended(self._read(), self._watch(), self._told()))
         finally:
+            for task in self._answering:  # some are left only where this is cancelled
+                task.cancel()
             self._stopped.set()
+
+    async def _end(self, code: int) -> None:
+        """Close, after the answers where they help; who takes neither in time is cut off."""
+        try:
+            async with asyncio.timeout(self._policy.patience_s):
+                if code in {GOING_AWAY, IDLE}:
+                    await self._answered()
+                with suppress(RuntimeError, WebSocketDisconnect, OSError):  # the other side may be gone
+                    await self._socket.close(code)
+        except TimeoutError:
+            self.abort()
+        await self._answered()
+
+    async def _answered(self) -> None:
+        if self._answering:
+            await asyncio.wait(self._answering)
+
+    @property
+    def holder(self) -> str:
+        """Whose stream it is."""
+        return self._principal.holder
+
+    def abort(self) -> None:
+        """Cut the other side off; what is under way is made safe all the same."""
+        found = (self._socket.scope.get("extensions") or {}).get("vigil.abort")
+        if found is not None:
+            found["now"]()
 
     async def stop(self) -> None:
         """Read no more, answer what came, close."""
         self._stopping.set()
         await self._stopped.wait()
-
-    async def _answered(self) -> None:
-        await asyncio.gather(*self._answering, return_exceptions=True)
 
     async def _until_ended(self, *jobs: Coroutine[Any, Any, None]) -> int:
         tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -171,7 +192,7 @@ class Stream:
 
     def _count(self) -> None:
         door = self._door
-        wait_s = door.rates.request(self._principal.token_id, door.parts.clock() / US_PER_S)
+        wait_s = door.rates.request(self._principal.holder, door.parts.clock() / US_PER_S)
         if wait_s <= 0:
             self._too_fast = 0
             return

@@ -17,6 +17,7 @@ from ingest.gateway.stream import PROTOCOL, Stream
 from ingest.gateway.taking import Names
 
 PATH: Final = "/v1/stream"
+_RETRY_S: Final = 10
 
 
 class Streams:
@@ -32,7 +33,7 @@ class Streams:
         """Serve one stream to its end; refuse it before it opens with the problem as an ordinary answer."""
         try:
             principal = await principal_of(socket)
-            self._check_room()
+            self._check_room(principal.holder)
             _check_protocol(socket)
             stream = Stream(socket, principal, self.policy, self.refused)
         except Exception as error:  # noqa: BLE001  the sender gets an answer
@@ -47,15 +48,24 @@ class Streams:
             STREAMS.dec()
             self._open.discard(stream)
 
-    def _check_room(self) -> None:
+    def _check_room(self, holder: str) -> None:
         if self._closing or len(self._open) >= self.policy.streams:
-            raise Refused(503, Code.BUSY, "too many streams are open", retry_after_s=10)
+            raise Refused(503, Code.BUSY, "too many streams are open", retry_after_s=_RETRY_S)
+        if sum(stream.holder == holder for stream in self._open) >= self.policy.streams_of_one:
+            raise Refused(
+                429, Code.TOO_MANY_REQUESTS, "this credential has too many streams open", retry_after_s=_RETRY_S
+            )
 
     def refused(self, socket: WebSocket, error: Exception, names: Names | None = None) -> Refused:
         """Return what an error means, counted and logged."""
         state = socket.scope["state"]
         name = state["request_id"] if names is None else names.request_id
         return self.refusals.of(error, request_id=name, token_id=state.get("token_id"), route=PATH)
+
+    def abort(self) -> None:
+        """Cut off the streams that are still open."""
+        for stream in list(self._open):
+            stream.abort()
 
     async def close(self) -> None:
         """End all streams when what they sent so far is answered; open no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from starlette.requests import HTTPConnection
@@ -14,6 +14,7 @@ from ingest.gateway.door import count_samples, deliver, door_of, gate_of
 from ingest.gateway.judge import judge
 from ingest.gateway.metrics import BODY_BYTES, count_outcomes
 from ingest.gateway.parsed import BodyRefused, Judged, Parsed
+from ingest.gateway.pieces import nothing_of
 from ingest.gateway.problems import Code, Refused
 from vitals.access import Principal
 from vitals.gate import Gate
@@ -72,6 +73,10 @@ def _read(read: Read, principal: Principal, gate: Gate, adapter: str, received_u
         parsed, principal, gate, adapter=adapter, received_us=received_us,
         request_id=names.request_id, traceparent=names.traceparent,
     )  # fmt: skip
+    patient = principal.patient_id
+    if parsed.anchors and patient is not None and nothing_of(gate, patient):
+        # Who is paired before a consent is noted tells all again once it is: no anchor gets past what nobody may keep.
+        parsed = replace(parsed, anchors={})
     return Taken(parsed, judged, adapter)
 
 
@@ -84,10 +89,10 @@ async def make_safe(connection: HTTPConnection, principal: Principal, taken: Tak
     if judged.not_consented:
         parts.books.not_consented(taken.adapter, judged.not_consented)
     told = answer(taken.parsed, judged, safe=safe, request_id=names.request_id)
-    if nothing_taken(judged):
-        raise Refused(422, Code.NOTHING_ACCEPTED, "no sample of this request was accepted", members=told)
     confirmed = told["anchors"]
     if isinstance(confirmed, list) and confirmed:
         anchors = {name: taken.parsed.anchors[name] for name in confirmed}
         parts.books.anchored(principal.token_id, anchors)
+    if nothing_taken(judged):
+        raise Refused(422, Code.NOTHING_ACCEPTED, "no sample of this request was accepted", members=told)
     return told

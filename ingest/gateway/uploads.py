@@ -18,6 +18,7 @@ from ingest.gateway.job_book import JobsUnusable
 from ingest.gateway.job_ends import JobPolicy
 from ingest.gateway.jobs import Jobs
 from ingest.gateway.jobs_route import cancel_job, show_job
+from ingest.gateway.last_known import LastKnown
 from ingest.gateway.parts import Parts
 from ingest.gateway.policy import GatewayPolicy
 
@@ -27,7 +28,12 @@ log = structlog.get_logger(__name__)
 def uploads_router(parts: Parts, policy: GatewayPolicy, jobs_policy: JobPolicy | None = None) -> APIRouter:
     """Return the routes of uploaded documents. While it serves, the jobs are worked on."""
     reader = DocumentReader(thread_bytes=policy.thread_bytes)
-    jobs = Jobs(parts.folder, parts.importer, policy=jobs_policy, clock=parts.clock)
+    known = LastKnown(parts.access, policy.stale_s)
+
+    async def stands(holder: str) -> bool:
+        return (await known.current()).holds(holder, parts.clock())
+
+    jobs = Jobs(parts.folder, parts.importer, policy=jobs_policy, clock=parts.clock, stands=stands)
 
     @contextlib.asynccontextmanager
     async def at_work(_: FastAPI) -> AsyncIterator[None]:

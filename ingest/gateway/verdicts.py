@@ -7,7 +7,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingest.gateway.parsed import Fault, Outcome, Retry, Status
+from vitals.gate import DeviceRule
 from vitals.quality import Reason
 
 
@@ -27,7 +31,7 @@ class Refusal(StrEnum):
     DEVICE_NOT_ADMITTED = "device_not_admitted"  # 403: deletions through a device unknown or suspended
 
 
-_LATER: Final = frozenset({Reason.UNKNOWN_DEVICE, Reason.DEVICE_SUSPENDED, Reason.OTHER_WEARER, Reason.NOT_PERMITTED})
+_LATER: Final = frozenset({Reason.UNKNOWN_DEVICE, Reason.DEVICE_SUSPENDED, Reason.OTHER_WEARER})
 
 FIELDS: Final = MappingProxyType(
     {
@@ -46,8 +50,22 @@ FIELDS: Final = MappingProxyType(
 
 
 def retry_of(reason: Reason | Fault) -> Retry:
-    """Return whether the same sample may pass later: where the registry, and not the sample, stands against it."""
+    """Return whether the same sample may pass later: where the registry, and not the sample, stands against it.
+
+    What a device is not permitted to tell nobody waits for; another wearer's may be `settled`.
+    """
     return Retry.LATER if reason in _LATER else Retry.NEVER
+
+
+def settled(rule: DeviceRule | None, start_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell at which moments who wore a device is settled: some binding holds them, or one begins after them.
+
+    Years of history from before a watch had its wearer would otherwise be sent again for ever, and no anchor get by.
+    """
+    known = np.zeros(len(start_us), np.bool_)
+    for one in () if rule is None else rule.bindings:
+        known |= start_us < one.to_us  # it holds them, or begins after them
+    return known
 
 
 def rejected(index: int, reason: Reason | Fault, field: str | None = None) -> Outcome:

@@ -179,6 +179,7 @@ def test_a_retired_device_gets_no_token(tokens: Tokens, database: str) -> None:
         tokens.create(Wanted(devices=("w1",)))
 
 
+@pytest.mark.alone
 async def test_a_revocation_counts_within_a_second(tokens: Tokens, database: str) -> None:
     made = [tokens.create(Wanted(patient="p1")) for _ in range(6)]
     async with reading(database) as reader:

@@ -136,3 +136,23 @@ def test_a_rotated_token_is_of_the_same_holder() -> None:
     first = credential().principal
     later = replace(first, token_id="b" * 16, lineage=first.holder)
     assert first.holder == later.holder == replace(later, token_id="c" * 16).holder == TOKEN.token_id
+
+
+def test_a_holder_stands_as_long_as_any_credential_of_the_lineage_does() -> None:
+    first, second, platform = new_token(), new_token(), new_token()
+
+    def access(*revoked_us: int | None) -> Access:
+        lineage = (Principal(first.token_id, Kind.DEVICE, PatientId("p1")), Principal(
+            second.token_id, Kind.DEVICE, PatientId("p1"), lineage=first.token_id))  # fmt: skip
+        tokens = {
+            who.token_id: Credential(who, b"", NOW, revoked_us=at) for who, at in zip(lineage, revoked_us, strict=True)
+        }
+        other = Credential(Principal(platform.token_id, Kind.PLATFORM, PatientId("p1")), None, NOW, subject=("i", "s"))
+        return Access(tokens, {("i", "s"): other})
+
+    for revoked, holds in (((None, None), True), ((5, None), True), ((5, 20), True), ((5, 10), False)):
+        assert access(*revoked).holds(first.token_id, 10) is holds
+    assert not access(None, None).holds(first.token_id, NOW)
+    assert not access(None, None).holds(second.token_id, 10)
+    assert access(5, 5).holds(platform.token_id, 10)
+    assert not Access().holds("", 10)

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import orjson
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from ingest.client import (
     AsyncGatewayClient,
@@ -23,6 +25,7 @@ from ingest.client import (
     Wire,
 )  # fmt: skip
 from ingest.client.samples import columns_of
+from ingest.client.stream import SUBPROTOCOL
 from ingest.gateway.policy import GatewayPolicy, RatePolicy
 from ingest.gateway.server import Tls
 from ingest.record import decode
@@ -84,10 +87,10 @@ def test_every_call_of_a_phone(gateway: Running, world: World) -> None:
 
 def test_verdicts_come_back_by_index(gateway: Running, world: World) -> None:
     now_us = system_clock()
-    worn = Binding("p-1", now_us - 10_000_000, now_us + 10_000_000)
+    worn = Binding("p-1", now_us - 2 * 3_600_000_000, now_us - 1_800_000_000)
     world.gate = Gate({"watch-1": DeviceRule(bindings=(worn,))})
-    mixed = samples(2)
-    mixed += [mixed[0], replace(mixed[1], start=mixed[1].start - timedelta(hours=1))]
+    mixed = [replace(one, start=one.start - timedelta(hours=1)) for one in samples(2)]
+    mixed += [mixed[0], samples(1)[0]]  # of the last nobody has said yet who wore the watch
     mixed.append(Sample("heart_rate", datetime.now(UTC), 5_000))
     with GatewayClient(to(gateway, world.token())) as client:
         sent = client.send(mixed, anchors={"heart_rate": "x"})
@@ -174,6 +177,27 @@ async def test_a_stream_answers_each_message_for_itself(gateway: Running, world:
             await stream.send(samples())
         world.fails = None
         assert (await stream.send(columns_of(samples(2), system_clock()))).accepted == 2
+
+
+async def test_a_stream_says_whose_it_is_inside_and_not_in_its_address() -> None:
+    """Addresses stand in the log of every proxy on the way."""
+    heard: list[tuple[str, list[str | bytes]]] = []
+
+    async def hear(socket: ServerConnection) -> None:
+        path = "" if socket.request is None else socket.request.path
+        heard.append((path, [message async for message in socket]))
+
+    async with serve(hear, "127.0.0.1", 0, subprotocols=[SUBPROTOCOL]) as server:
+        host, port = next(iter(server.sockets)).getsockname()
+        async with AsyncGatewayClient(Gateway(f"http://{host}:{port}", "t")) as client:
+            async with client.stream(device="watch-1", source_app="bridge"):
+                pass
+            async with client.stream():
+                pass
+    assert [path for path, _ in heard] == ["/v1/stream"] * 2
+    assert [[orjson.loads(one) for one in messages] for _, messages in heard] == [
+        [{"device": "watch-1", "source_app": "bridge"}], [],
+    ]  # fmt: skip
 
 
 async def test_a_revoked_token_ends_its_stream(gateway: Running, world: World) -> None:

@@ -104,6 +104,7 @@ def test_retry_after_is_waited_for() -> None:
     assert 1 <= time.monotonic() - began < 4
 
 
+@pytest.mark.alone
 def test_a_wait_beyond_all_patience_is_not_begun() -> None:
     told = Told(problem(503, "spool_full", **{"Retry-After": "600"}))
     began = time.monotonic()

@@ -20,7 +20,7 @@ from devices.adapter import Piece
 from ingest.gateway.app import create_app
 from ingest.gateway.parts import Parts
 from ingest.gateway.policy import GatewayPolicy
-from ingest.gateway.ports import LastSample, Unavailable, Upload
+from ingest.gateway.ports import Importer, LastSample, Unavailable, Upload
 from ingest.gateway.server import GatewayServer, Tls
 from ingest.record import Record
 from ingest.spool import Place, SpoolState
@@ -99,6 +99,7 @@ class World:
     access_away: bool = False
     gate_away: bool = False
     spool: SpoolState | Exception = field(default_factory=lambda: SpoolState(0, 0, None))
+    importer: Importer = field(default_factory=FakeImporter)
 
     async def accept(self, record: Record, *, topic: str = "", later: str = "") -> Place:
         while self.hangs is not None and not self.hangs.is_set():  # noqa: ASYNC110  of another thread
@@ -126,7 +127,7 @@ class World:
     def parts(self) -> Parts:
         return Parts(
             access=self.credentials, gate=self.registry, way_in=self, spool_state=self.spooled, books=self.books,
-            notes=no_notes, importer=FakeImporter(), hash_key=b"k" * 32, folder=self.folder,
+            notes=no_notes, importer=self.importer, hash_key=b"k" * 32, folder=self.folder,
         )  # fmt: skip
 
     def token(
@@ -137,6 +138,7 @@ class World:
         *,
         certificate: str | None = None,
         expires_us: int | None = None,
+        lineage: str = "",
     ) -> str:
         """Make a token that stands, and return its text."""
         made = new_token()
@@ -145,11 +147,17 @@ class World:
             kind,
             None if patient is None else PatientId(patient),
             None if devices is None else frozenset(DeviceId(one) for one in devices),
+            lineage,
         )
         expires_us = system_clock() + DAY_US if expires_us is None else expires_us
         credential = Credential(principal, made.secret_sha256, expires_us, certificate_sha256=certificate)
         self.access = Access({**self.access.tokens, made.token_id: credential}, self.access.subjects)
         return made.text
+
+    def rotate(self, token: str) -> str:
+        """Make a token's successor, and return its text; the old one stands, too."""
+        old = self.access.tokens[token.split("_")[1]].principal
+        return self.token(old.patient_id, None if old.devices is None else tuple(old.devices), lineage=old.holder)
 
     def revoke(self, token: str) -> None:
         name = token.split("_")[1]

@@ -30,6 +30,7 @@ from vitals.access import Kind
 from vitals.batch import BatchHeader, sample_columns
 from vitals.catalogue import number_of
 from vitals.clock import system_clock
+from vitals.errors import VigilError
 from vitals.gate import Binding, DeviceRule, DeviceState, Gate
 from vitals.ids import DeviceId, PatientId
 
@@ -287,6 +288,17 @@ def test_a_new_token_for_an_old(gateway: Running) -> None:
     assert gateway.world.books.rotated == [token.split("_")[1]]
 
 
+def test_a_token_that_cannot_be_rotated_is_not_asked_to_come_back(gateway: Running) -> None:
+    def refuse() -> str:
+        raise VigilError("it was rotated 20 times within an hour")
+
+    gateway.world.books.make = refuse
+    with gateway.client(gateway.world.token()) as client:
+        answer = client.post("/v1/tokens/rotate")
+    assert refusal(answer) == (403, "not_for_this_token")
+    assert "retry-after" not in answer.headers
+
+
 def test_the_same_key_and_body_get_the_same_answer(gateway: Running) -> None:
     body = request(2)
     with gateway.client(gateway.world.token()) as client, gateway.client(gateway.world.token()) as other:
@@ -477,3 +489,20 @@ def test_nothing_of_a_person_is_logged(gateway: Running, capsys: pytest.CaptureF
     assert token.split("_")[1] in printed
     for word in ("p-secret", "w-secret", "w-other", token[20:]):
         assert word not in printed
+
+
+def test_anchors_that_a_refused_request_confirms_are_noted(tmp_path: Path) -> None:
+    sent = {"samples": [sample(value=99_999)], "anchors": {"heart_rate": "a1"}}
+    with running(World(tmp_path)) as gateway, gateway.client(gateway.world.token()) as client:
+        answer = client.post("/v1/samples", json=sent)
+        assert (answer.status_code, answer.json()["anchors"]) == (422, ["heart_rate"])
+        assert client.get("/v1/devices/me").json()["anchors"] == {"heart_rate": "a1"}
+
+
+def test_no_anchor_gets_past_what_no_consent_lets_in(tmp_path: Path) -> None:
+    """A phone that is paired before its consent is noted tells its history again once it is."""
+    world = World(tmp_path, gate=Gate(require_consent=True))
+    with running(world) as gateway, gateway.client(world.token()) as client:
+        answer = client.post("/v1/samples", json=request(anchors={"heart_rate": "a1"}))
+        assert (answer.status_code, answer.json()["anchors"], answer.json()["reasons"]) == (422, [], {"no_consent": 1})
+        assert client.get("/v1/devices/me").json()["anchors"] == {}

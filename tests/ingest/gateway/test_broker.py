@@ -24,7 +24,7 @@ from tests.services.topics import read
 from vigil.embedded.broker import EmbeddedBroker
 from vitals.clock import system_clock
 
-POLICY = GatewayPolicy(rate=RatePolicy(requests_per_s=1e4, requests_burst=1e4))
+POLICY = GatewayPolicy(requests_of_one=50, rate=RatePolicy(requests_per_s=1e4, requests_burst=1e4))
 
 
 @contextlib.asynccontextmanager

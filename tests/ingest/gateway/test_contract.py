@@ -187,7 +187,7 @@ def test_when_nothing_is_taken(judged: Judged, nothing: bool) -> None:
 
 def test_only_what_somebody_may_change_is_worth_trying_again() -> None:
     later = {one for one in (*Reason, *Fault) if retry_of(one) is Retry.LATER}
-    assert later == {"unknown_device", "device_suspended", "other_wearer", "metric_not_permitted"}
+    assert later == {"unknown_device", "device_suspended", "other_wearer"}
     assert rejected(3, Reason.QUALITY) == Outcome(3, Status.REJECTED, "quality", Retry.NEVER, "quality")
     assert rejected(3, Fault.BAD_ID, "id") == Outcome(3, Status.REJECTED, "bad_id", Retry.NEVER, "id")
     assert rejected(3, Reason.DEVICE_RETIRED).field == ""

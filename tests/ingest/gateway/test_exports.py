@@ -24,6 +24,7 @@ from ingest.gateway.job_ends import ImportFailed
 from ingest.gateway.policy import GatewayPolicy
 from ingest.gateway.upload import told_digest
 from tests.ingest.gateway.uploading import PATIENT, Gateway, Scripted, gateway, until
+from vitals.access import new_token
 from vitals.gate import Gate, Permissions
 
 URL = "/v1/healthkit/export"
@@ -233,11 +234,12 @@ async def test_where_nothing_may_be_stored_nothing_is_taken(tmp_path: Path, impo
 
 async def test_jobs_outlive_the_gateway(tmp_path: Path, importer: Scripted) -> None:
     importer.hold = asyncio.Event()
-    async with gateway(tmp_path, importer=importer) as phone:
+    tokens = {name: new_token() for name in ("phone", "rotated", "other", "device", "ward")}
+    async with gateway(tmp_path, importer=importer, tokens=tokens) as phone:
         location = (await post(phone)).headers["location"]
         await until(lambda: bool(importer.read))
     importer.hold.set()
-    async with gateway(tmp_path, importer=importer) as phone:
+    async with gateway(tmp_path, importer=importer, tokens=tokens) as phone:
         assert (await phone.job(location, "succeeded"))["tries"] == 1
         assert [content for _, content in importer.read] == [b"an export"] * 2
 

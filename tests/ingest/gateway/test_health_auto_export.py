@@ -16,9 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
+from devices.adapter import Tally
 from ingest.gateway.documents import HEALTH_AUTO_EXPORT as ADAPTER
-from ingest.gateway.documents import Document, read
+from ingest.gateway.documents import Document, DocumentReader, read
 from ingest.gateway.documents_openapi import HEALTH_AUTO_EXPORT
+from ingest.gateway.pieces import Told
 from ingest.gateway.ports import Unavailable
 from ingest.spool import SpoolFull
 from ingest.topics import ANNOTATIONS, SAMPLES, SAMPLES_BACKFILL, WAVEFORMS
@@ -230,6 +232,17 @@ async def test_an_ecg_goes_with_its_waveform_and_its_session(phone: Gateway) -> 
     assert told["waveforms"] == sum(topic == WAVEFORMS for topic, _ in phone.kept.sent) > 0
 
 
+async def test_an_ecg_that_cannot_be_is_not_told_as_taken(phone: Gateway) -> None:
+    """The recorder would refuse it, and nobody would hear of it."""
+    ahead = {"start": "2090-06-01 10:00:00 +0200", "end": "2090-06-01 10:00:30 +0200"}
+    points = [{**one, "date": ahead["start"]} for one in ecg()["voltageMeasurements"]]
+    told = (
+        await phone.client.post(URL, json={"data": {"ecg": [{**ecg(), **ahead, "voltageMeasurements": points}]}})
+    ).json()
+    assert (told["waveforms"], set(told["waveforms_rejected"])) == (0, {"future"})
+    assert WAVEFORMS not in {topic for topic, _ in phone.kept.sent}
+
+
 async def test_a_device_that_the_registry_knows_as_anothers_costs_its_own_samples(tmp_path: Path) -> None:
     async with gateway(tmp_path / "open") as phone:
         await phone.client.post(URL, json={"data": {"metrics": [HEART]}})
@@ -289,6 +302,32 @@ async def test_a_killed_reader_costs_its_request_only(phone: Gateway) -> None:
     answer = await posted
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     assert (await phone.client.post(URL, content=large(4_000), headers=headers)).status_code == 202
+
+
+async def test_one_heavy_document_is_read_at_a_time_and_others_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pages of 25 MiB at once are more memory than the service has, and both would be sent again for ever."""
+    under_way: list[int] = []
+    seen: list[tuple[int, ...]] = []
+    go = asyncio.Event()
+
+    async def elsewhere(_: DocumentReader, document: Document) -> Told:
+        under_way.append(len(document.body))
+        seen.append(tuple(sorted(under_way)))
+        await go.wait()
+        under_way.remove(len(document.body))
+        return Told((), Tally())
+
+    monkeypatch.setattr(DocumentReader, "_elsewhere", elsewhere)
+    reader = DocumentReader(processes=2, thread_bytes=10, heavy_bytes=100)
+    sizes = (102, 101, 103, 50)
+    reads = [asyncio.create_task(reader.read(Document(ADAPTER, bytes(size), AT_US, KEY, "UTC"))) for size in sizes]
+    for _ in range(20):  # nothing here waits for a clock: so many turns are enough for all to come to their doors
+        await asyncio.sleep(0)
+    assert seen == [(102,), (50, 102)]
+    go.set()
+    await asyncio.gather(*reads)
+    assert len(seen) == len(sizes)
+    assert all(sum(size > 100 for size in one) <= 1 for one in seen)
 
 
 def planted() -> bytes:

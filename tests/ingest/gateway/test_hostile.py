@@ -106,6 +106,7 @@ def test_bombs(gateway: Running, encoding: str, pack: object) -> None:
 
 
 @pytest.mark.usefixtures("memory")
+@pytest.mark.alone
 def test_a_gigabyte_declared_is_refused_before_it_is_sent(gateway: Running) -> None:
     token = gateway.world.token()
     began = time.monotonic()
@@ -196,6 +197,7 @@ def test_wrong_encodings(gateway: Running, body: bytes) -> None:
             assert code(client.post("/v1/samples", content=body, headers=packed)) == (400, "body_not_readable")
 
 
+@pytest.mark.alone
 def test_a_slow_head_is_cut_off(gateway: Running) -> None:
     began = time.monotonic()
     with gateway.connect() as slow, gateway.connect() as silent:
@@ -211,6 +213,7 @@ def test_a_slow_head_is_cut_off(gateway: Running) -> None:
     assert 0.9 < time.monotonic() - began < 3.5
 
 
+@pytest.mark.alone
 def test_a_slow_body_is_cut_off(gateway: Running) -> None:
     began = time.monotonic()
     with gateway.connect() as connection:
@@ -280,7 +283,7 @@ def test_a_thiefs_and_a_dead_token(gateway: Running) -> None:
         assert code(answer) == (401, "unauthorized")
 
 
-def test_guessing_is_locked_out_and_the_known_are_not(tmp_path: Path) -> None:
+def test_guessing_is_locked_out_and_good_credentials_are_not(tmp_path: Path) -> None:
     with running(World(tmp_path), POLICY) as gateway:
         guess(gateway)
 
@@ -298,11 +301,7 @@ def guess(gateway: Running) -> None:
         assert code(answers[-1]) == (429, "locked_out")
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert phone.get("/v1/devices/me").status_code == 200
-        assert code(other.get("/v1/devices/me")) == (429, "locked_out")
-        deadline = time.monotonic() + 5
-        while other.get("/v1/devices/me").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert other.get("/v1/devices/me").status_code == 200, "a phone that was just paired behind the same address"
 
 
 @pytest.mark.usefixtures("memory")

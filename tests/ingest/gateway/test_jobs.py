@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingest.gateway.job_book import FILE, Job, JobBook, JobState, JobsUnusable
-from ingest.gateway.job_ends import ImportFailed, Interrupted, JobPolicy, after
+from ingest.gateway.job_ends import CredentialsUnknown, ImportFailed, Interrupted, JobPolicy, after
 from ingest.gateway.jobs import Jobs, TooManyJobs
 from ingest.gateway.ports import Unavailable
 from tests.ingest.gateway.uploading import PATIENT, Scripted, until
@@ -312,3 +312,65 @@ def test_a_book_of_another_format_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(JobsUnusable, match="format 9"):
         JobBook(tmp_path).open()
+
+
+async def test_an_end_that_the_disk_did_not_take_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left as running, nothing would ever take it up again, and its upload would stay."""
+    saved, save = list[JobState](), JobBook.save
+
+    def failing(book: JobBook, job: Job) -> bool:
+        saved.append(job.state)
+        if saved.count(JobState.SUCCEEDED) in {1, 2} and job.state is JobState.SUCCEEDED:
+            raise JobsUnusable("the disk is full")
+        return save(book, job)
+
+    monkeypatch.setattr(JobBook, "save", failing)
+    importer = Scripted(SUMMARY)
+    async with at_work(tmp_path, importer) as jobs:
+        job, next_ = await upload(jobs, b"1"), await upload(jobs, b"2")
+        done = await in_state(jobs, job, JobState.SUCCEEDED)
+        assert (done.summary, done.tries) == (SUMMARY, 1)
+        await in_state(jobs, next_, JobState.SUCCEEDED)
+        assert [content for _, content in importer.read] == [b"1", b"2"]
+        assert uploads(tmp_path) == []
+
+
+async def test_a_job_is_not_begun_once_its_senders_credential_has_ended(tmp_path: Path) -> None:
+    standing, asked = {"h-1"}, list[str]()
+
+    async def stands(holder: str) -> bool:
+        asked.append(holder)
+        if len(asked) == 1:
+            raise Unavailable("the database is away")
+        return holder in standing
+
+    importer = Scripted(SUMMARY)
+    jobs = Jobs(tmp_path, importer, policy=QUICK, stands=stands)
+    await jobs.start()
+    found = []
+    for holder in ("h-1", "h-2", ""):
+        async with jobs.receiving(PATIENT) as (job_id, part):
+            part.write_bytes(holder.encode())
+            found.append(Job(job_id, PATIENT, "apple-export", "UTC", 3, system_clock(), holder=holder))
+            await jobs.add(found[-1], part)
+    work = asyncio.create_task(jobs.run())
+    good, gone, nobodys = found
+    await in_state(jobs, good, JobState.SUCCEEDED)
+    failed = await in_state(jobs, gone, JobState.FAILED)
+    await in_state(jobs, nobodys, JobState.SUCCEEDED)
+    assert (failed.code, failed.tries, failed.holder) == ("revoked", 1, "h-2")
+    assert sorted(content for _, content in importer.read) == [b"", b"h-1"]
+    assert uploads(tmp_path) == []
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    await jobs.stop()
+
+
+async def test_a_job_waits_while_credentials_are_unknown() -> None:
+    job, policy = Job("j", PATIENT, "a", "UTC", 1, 10**15, tries=1), JobPolicy()
+    task = _ended(CredentialsUnknown("away"))
+    await asyncio.wait({task})
+    waits = after(job, task, 10**15, policy)
+    assert (waits.state, waits.code, waits.tries) == (JobState.QUEUED, "credentials_unknown", 0)

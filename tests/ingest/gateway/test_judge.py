@@ -1,5 +1,6 @@
 """Verdicts on samples: whose they are, who may tell them, what is told twice, where what is accepted goes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.client.samples import arrow_body
 from ingest.deletion_record import decode_deletions
 from ingest.gateway.judge import judge
+from ingest.gateway.parse_arrow import parse_arrow
+from ingest.gateway.parse_json import parse_json
 from ingest.gateway.parsed import BodyRefused, Delivery, Judged, Outcome, Parsed, Retry, Status
 from ingest.gateway.repeats import repeats
 from ingest.record import MAX_SAMPLES, decode
@@ -18,12 +22,14 @@ from ingest.topics import MAX_MESSAGE_BYTES
 from tests.vitals.test_batch import assert_same
 from vitals.access import Kind, Principal
 from vitals.batch import SampleColumns, sample_columns
+from vitals.clock import to_datetime
 from vitals.gate import CATEGORIES, Binding, DeviceRule, DeviceState, Gate, Permissions
 from vitals.ids import DeviceId, PatientId
 from vitals.validity import reasons
 
 NOW_US = 1_795_251_660_000_000
 MINUTE_US = 60_000_000
+DAY_US = 1_440 * MINUTE_US
 LIVE, BACKFILL = "vigil.samples", "vigil.samples.backfill"
 HEART_RATE, SPO2, STEPS = 1, 5, 16
 WATCH, PUMP = DeviceId("watch-1"), DeviceId("pump-1")
@@ -112,9 +118,9 @@ def test_a_phone_may_not_name_what_only_others_wore() -> None:
     one = request(samples(seconds_ago(1)))
     others = Gate({"watch-1": DeviceRule(bindings=(Binding("p2", 0, EVER),))})
     assert refused(one, PHONE, others) == (403, "other_device")
-    assert verdicts(judged(one, DEVICE, others)) == [(0, "other_wearer", "later")]
+    assert verdicts(judged(one, DEVICE, others)) == [(0, "other_wearer", "never")]
     once = Gate({"watch-1": DeviceRule(bindings=(Binding("p1", 0, 1), Binding("p2", 1, EVER)))})
-    assert verdicts(judged(one, PHONE, once)) == [(0, "other_wearer", "later")]
+    assert verdicts(judged(one, PHONE, once)) == [(0, "other_wearer", "never")]
     assert judged(one, PHONE, Gate({"watch-1": DeviceRule()})).accepted == 1
 
 
@@ -160,7 +166,7 @@ def test_outcomes_name_the_places_of_the_request_faults_among_them() -> None:
         (Gate(strict=True), "unknown_device", "later"),
         (Gate({"watch-1": DeviceRule(DeviceState.SUSPENDED)}), "device_suspended", "later"),
         (Gate({"watch-1": DeviceRule(DeviceState.RETIRED)}), "device_retired", "never"),
-        (Gate({"watch-1": DeviceRule(permitted=np.array([SPO2], np.int16))}), "metric_not_permitted", "later"),
+        (Gate({"watch-1": DeviceRule(permitted=np.array([SPO2], np.int16))}), "metric_not_permitted", "never"),
         (Gate(require_consent=True), "no_consent", "never"),
     ],
 )
@@ -176,6 +182,42 @@ def consent(*spans: tuple[str, int, int]) -> Permissions:
     names = [one.value for one in CATEGORIES]
     kinds = np.array([names.index(name) for name, _, _ in spans], np.int8)
     return Permissions(kinds, np.array([a for _, a, _ in spans]), np.array([b for _, _, b in spans]))
+
+
+def test_history_from_before_the_binding_is_refused_for_good_and_what_may_still_be_bound_for_now() -> None:
+    """A phone tells years of history first: said to come later, it would send the same for ever."""
+    columns = samples([NOW_US - 400 * DAY_US, NOW_US - 30, NOW_US - 15, NOW_US - 1], value=[60, 61, 62, 63])
+    bindings = (Binding("p1", NOW_US - 50, NOW_US - 40), Binding("p1", NOW_US - 20, NOW_US - 10))
+    for principal in (DEVICE, WARD):
+        told = judged(request(columns), principal, Gate({"watch-1": DeviceRule(bindings=bindings)}))
+        assert verdicts(told) == [
+            (0, "other_wearer", "never"), (1, "other_wearer", "never"), (3, "other_wearer", "later"),
+        ]  # fmt: skip
+
+
+def test_nothing_is_written_in_the_future() -> None:
+    """Of versions the later one stands: a phone whose clock is ahead could neither correct nor delete."""
+    ahead_us, last_us = NOW_US + DAY_US, NOW_US + 5 * MINUTE_US
+    written_us = [ahead_us, last_us, last_us + 1, NOW_US - DAY_US, ahead_us]
+    start_us = [*seconds_ago(4, 3, 2, 1), ahead_us]
+    told = judged(request(samples(start_us, value=[60, 61, 62, 63, 64], written_us=written_us)))
+    assert [(one.index, one.reason, one.field) for one in told.outcomes] == [
+        (0, "future", "written"), (2, "future", "written"), (4, "future", "start"),
+    ]  # fmt: skip
+    assert {one.retry for one in told.outcomes} == {Retry.NEVER}
+    (delivery,) = told.deliveries
+    assert content(delivery).written_us.tolist() == [last_us, NOW_US - DAY_US]
+
+
+def test_what_is_written_in_the_future_is_refused_in_either_form() -> None:
+    sample = {"metric": "heart_rate", "start": to_datetime(NOW_US - MINUTE_US).isoformat(), "value": 60}
+    body = {"device": "watch-1", "written": "2099-01-01T00:00:00Z", "samples": [sample]}
+    parsed = parse_json(json.dumps(body).encode(), received_us=NOW_US)
+    arrow = parse_arrow(arrow_body(parsed.columns), received_us=NOW_US, device="watch-1", source_app=None)
+    for one in (parsed, arrow):
+        told = judged(one)
+        assert [(found.reason, found.field) for found in told.outcomes] == [("future", "written")]
+        assert not told.deliveries
 
 
 def test_what_has_no_consent_is_counted_by_metric_and_nothing_else_is_said_of_it() -> None:
@@ -208,7 +250,7 @@ def test_a_wards_bridge_tells_of_whoever_wore_the_device() -> None:
     gate = Gate({"watch-1": DeviceRule(bindings=bindings)})
     columns = samples([NOW_US - back for back in (40, 30, 20, 15, 10, 5)], value=[60, 61, 62, 63, 64, 65])
     told = judged(request(columns), WARD, gate)
-    assert verdicts(told) == [(1, "other_wearer", "later")]
+    assert verdicts(told) == [(1, "other_wearer", "never")]
     assert {one.record.key: content(one).value.tolist() for one in told.deliveries} == {
         b"p1": [60, 64, 65],
         b"p2": [62, 63],

@@ -125,6 +125,7 @@ def test_faults_are_told_and_the_stream_goes_on(gateway: Running) -> None:
         assert told(stream)["accepted"] == 1
 
 
+@pytest.mark.alone
 def test_a_revoked_token_ends_an_open_stream(gateway: Running) -> None:
     token = gateway.world.token()
     with opened(gateway, token) as stream:
@@ -154,7 +155,8 @@ def test_a_message_that_is_too_large_ends_it(gateway: Running) -> None:
         stream.send(b"x" * ((1 << 20) + 1))
         assert closed(stream) == 4413
     with opened(gateway, gateway.world.token()) as stream:
-        stream.send(b"x" * (3 << 20))
+        with contextlib.suppress(ConnectionClosed):  # it may hear of its end while it still sends
+            stream.send(b"x" * (3 << 20))
         assert closed(stream) == 1009
 
 

@@ -97,7 +97,7 @@ def test_the_registry_and_consents_decide_as_for_samples(gateway: Running, world
     nothing = Permissions(np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, np.int64))
     for gate, reason, retry in (
         (Gate({"watch-1": DeviceRule(DeviceState.SUSPENDED)}), "device_suspended", "later"),
-        (Gate({"watch-1": DeviceRule(permitted=np.array([1], np.int16))}), "metric_not_permitted", "later"),
+        (Gate({"watch-1": DeviceRule(permitted=np.array([1], np.int16))}), "metric_not_permitted", "never"),
         (Gate(people={"p-1": nothing}), "no_consent", "never"),
     ):
         world.gate = gate
