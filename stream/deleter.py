@@ -192,7 +192,7 @@ async def settle(store: Store, lane: Lane, topic: str, patience: Patience) -> bo
 def mark_of(one: Open, patience: Patience, *, is_cut: bool) -> Mark:
     """Return what to note of a deletion that was looked at; `is_cut`: not all that stand got their tombstones yet."""
     if one.is_known and not one.stands:
-        return Mark(one, one.looks + 1, outcome=Outcome.DONE)
+        return Mark(one, one.looks + 1, outcome=Outcome.REFUSED if one.outlasts else Outcome.DONE)
     if is_cut and one.stands:
         return Mark(one, 0, patience.first_s)
     if one.looks + 1 >= patience.looks:

@@ -132,12 +132,14 @@ class Consents:
         *,
         document: str,
         stored: Stored | None = None,
+        owed: bool = True,
     ) -> Withdrawal:
         """Withdraw whatever stands of these categories (None: all) and purposes.
 
-        `stored` says what becomes of stored data, None: what was agreed. A patient of whom no consent to care was ever
-        noted may say no to all: then they are judged like one who withdrew. Raises `ConsentRefused` where nothing
-        stands, the patient is unknown, or data were agreed to be erased and are to be kept; `InvalidId`.
+        `stored` says what becomes of stored data, None: what was agreed. An erasure is owed from then on, unless
+        whoever asks is about to erase all there is (`owed` False). A patient of whom no consent to care was ever noted
+        may say no to all: then they are judged like one who withdrew. Raises `ConsentRefused` where nothing stands, the
+        patient is unknown, or data were agreed to be erased and are to be kept; `InvalidId`.
         """
         asked = ordered(categories or CATEGORIES)
         which: dict[str, Any] = {
@@ -161,7 +163,7 @@ class Consents:
                 if told:
                     detail = {"erase": erased if purpose is Purpose.CARE else []}
                     self._note(which, "withdrawn", purpose, told, detail)
-            if erased:
+            if erased and owed:
                 self._connection.execute(_SQL["owe"], which | {"classes": erased})
         if refused:
             withdrawn[Purpose.CARE] = asked

@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
     DONE = "done"  # no sample under this id stands
     UNKNOWN = "unknown"  # none ever came
-    REFUSED = "refused"  # samples stand: their tombstones were not stored
+    REFUSED = "refused"  # samples stand: written later than it was told, or their tombstones were not stored
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,7 +47,8 @@ class Told:
 class Open:
     """A deletion that is due to be looked at; `looked` is the state in which it was read.
 
-    `is_known`: a sample was told under this id. `stands`: one of those is still there.
+    `is_known`: a sample was told under this id. `stands`: one of those is still there. `outlasts`: one is still there
+    that was written later than this was told, and that it therefore does not take away.
     """
 
     patient_key: int
@@ -56,6 +57,7 @@ class Open:
     looks: int
     is_known: bool
     stands: bool
+    outlasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ that it was done, by whom and why. Kafka's topics forget by their own retention 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from timeseries.archive_erase import UnderHold, erase_patient
 from timeseries.archive_table import checked_person, patient_key_of, turn
+from timeseries.consent import ConsentRefused, Consents, Stored
 from timeseries.lifecycle_archive import LifecycleArchive
 from timeseries.queries import load
 from timeseries.rollup import is_continuous
@@ -59,7 +61,8 @@ def erase(
 ) -> Erasure:
     """Erase all that is stored of a patient (opaque id). Stop the devices first, or it comes again.
 
-    Their tokens are revoked before anything goes. Raises `UnknownPatient`, `UnderHold`, `NoArchive`, `NoReason`,
+    Their tokens are revoked and their consents withdrawn before anything goes: what is on its way is counted then and
+    not stored. Raises `UnknownPatient`, `UnderHold`, `NoArchive`, `NoReason`,
     `InvalidId`, `ArchiveBusy`, `ArchiveDamaged`, and psycopg's errors.
     """
     checked_person(who, why)
@@ -70,6 +73,7 @@ def erase(
         with turn(connection):
             work.begin()
             _lock_out(work)
+            _say_no(work)
             for table in (*_IDS, *MEASURED, *live_rollups(connection), *_MADE):
                 work.step(table, _SQL["delete_of_patient"].format(table=table))
             _told(work)
@@ -148,6 +152,15 @@ def _lock_out(work: Work) -> None:
     """Revoke the tokens that speak for the person alone: a phone must not bring back what goes."""
     work.step("access_tokens", _SQL["revoke_tokens"])
     work.step("sync_anchors", _SQL["forget_anchors"])
+
+
+def _say_no(work: Work) -> None:
+    """Let nothing of the person be stored any more, whatever is still in Kafka, a spool or an upload that waits."""
+    number = f"erasure-{work.erasure_id}"
+    with suppress(ConsentRefused):  # they said no before
+        Consents(work.connection, work.values["who"]).withdraw(
+            work.values["id"], document=number, stored=Stored.ERASE, owed=False
+        )
 
 
 def _told(work: Work) -> None:

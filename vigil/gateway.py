@@ -20,7 +20,6 @@ from ingest.publisher import Publisher
 from ingest.spool import Arrival, Spool, SpoolPolicy, SpoolState
 from timeseries.access import AccessReader
 from timeseries.access_books import AccessBooks
-from timeseries.access_tokens import TokenRefused
 from timeseries.gate import GateReader
 from timeseries.model import StoreRefused, StoreUnavailable
 from vigil.gateway_import import ExportImporter
@@ -172,14 +171,14 @@ class GatewayBooks:
         return [LastSample(row.device_id, row.metric, row.start_us, row.received_us) for row in rows]
 
     async def rotate(self, token_id: str, now_us: int) -> str:
-        """Return a new token. Raises `Unavailable`."""
+        """Return a new token. Raises `Unavailable`, and `TokenRefused` where asking again soon does not help."""
         return await _answered(self._books.rotate(token_id, now_us))
 
 
 async def _answered(asked: Awaitable[T]) -> T:
     try:
         return await asked
-    except (StoreUnavailable, StoreRefused, TokenRefused) as error:
+    except (StoreUnavailable, StoreRefused) as error:
         raise Unavailable(str(error)) from error
 
 

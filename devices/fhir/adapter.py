@@ -127,7 +127,8 @@ def _resources(file: BinaryIO, total: int) -> Iterator[tuple[object, int]]:
     """Yield (resource, bytes done). Raises `MalformedExport` for what is no FHIR JSON."""
     first = file.readline(MAX_LINE_BYTES)
     head = _object(first)
-    if head is not None and head.get("resourceType") not in {None, "Bundle"}:
+    kind = head.get("resourceType") if head is not None else None
+    if isinstance(kind, str) and kind != "Bundle":
         yield from _lines(file, first)
         return
     if total > MAX_DOCUMENT_BYTES:

@@ -124,7 +124,7 @@ class Intake:
         """Return when a record starts, and its duration in ms (0 without an end). Raises `BadTime`, `Refused`."""
         at = self.dates.read(record.get(start))
         until = record.get(end)
-        end_us = at.time_us if until in {None, ""} else self.dates.read(until).time_us
+        end_us = at.time_us if until is None or until == "" else self.dates.read(until).time_us
         if end_us < at.time_us:
             raise Refused("duration")
         return at, (end_us - at.time_us) // 1_000

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
@@ -102,10 +101,9 @@ async def connected(
 ) -> AsyncIterator[Stream]:
     """Open a stream; close it in good order."""
     named = {name.removeprefix("vigil-").replace("-", "_"): value for name, value in who(device, source_app).items()}
-    url = f"{gateway.stream_url}?{urlencode(named)}" if named else gateway.stream_url
     try:
         socket = await connect(
-            url,
+            gateway.stream_url,
             ssl=tls if gateway.is_tls else None,
             additional_headers={"authorization": f"Bearer {gateway.token}"},
             subprotocols=[SUBPROTOCOL],
@@ -120,6 +118,9 @@ async def connected(
     stream = Stream(socket, clock)
     answers = asyncio.create_task(stream.hear())
     try:
+        if named:  # not in the address, which proxies log
+            with contextlib.suppress(ConnectionClosed):  # `hear` knows why, and tells whoever sends
+                await socket.send(orjson.dumps(named).decode())
         yield stream
     finally:
         await socket.close()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from ipaddress import IPv4Network
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import typer
 import typer.main
 
 from console.access import check_binding
+from ingest.gateway.policy import GatewayPolicy
 from tests.conftest import REPO
 from tests.deploy.compose import (
     COMPOSE,
@@ -169,6 +171,22 @@ def test_only_who_must_leaves_the_backend() -> None:
     assert {name: nets for name, nets in outside.items() if nets} == {
         "console": {"frontend"}, "gateway": {"frontend"}, "notifier": {"egress"}, "lifecycle": {"egress"},
     }  # fmt: skip
+
+
+def test_the_gateway_believes_one_address_and_no_network_that_clients_are_in() -> None:
+    """Whoever comes from a trusted address says himself where he comes from: the lockout would be nobody's."""
+    (network,) = COMPOSE["networks"]["frontend"]["ipam"]["config"]
+    (default,) = re.findall(r":-(.+)}", SERVICES["gateway"]["environment"]["VIGIL_GATEWAY_TRUSTED_PROXIES"])
+    trusted = IPv4Network(default)
+    assert (str(trusted.network_address), trusted.num_addresses) == (network["gateway"], 1)
+    assert trusted.subnet_of(IPv4Network(network["subnet"]))
+
+
+def test_the_gateway_has_memory_for_a_heavy_document_beside_all_bodies_it_may_hold() -> None:
+    """Reading 25 MiB of Health Auto Export was measured at 430 MB; so much again is for the rest of it."""
+    policy = GatewayPolicy()
+    limit = int(SERVICES["gateway"]["deploy"]["resources"]["limits"]["memory"].removesuffix("g")) << 30
+    assert limit >= 2 * (policy.document_bytes * 430 // 25 + policy.held_bytes)
 
 
 def test_every_image_has_a_version() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -29,6 +30,7 @@ from tests.conftest import REPO
 from tests.services.topics import new_topic
 from tests.stream.fakes import FakeLog
 from tests.timeseries.making import query
+from timeseries.consent import Consents, Purpose
 from timeseries.deletion_store import DeletionStore, Mark, Open, Outcome, Standing, Told
 from timeseries.migrate import migrate
 from timeseries.model import StoreRefused, StoreUnavailable
@@ -37,7 +39,7 @@ from timeseries.store import SampleStore
 from vigil.embedded.broker import EmbeddedBroker
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
 from vitals.catalogue import BY_CODE
-from vitals.gate import DeviceRule, DeviceState, Gate
+from vitals.gate import CATEGORIES, DeviceRule, DeviceState, Gate
 from vitals.ids import device_id, patient_id
 
 S = 1_000_000
@@ -209,6 +211,24 @@ async def test_it_takes_as_many_turns_as_there_are_samples(world: World) -> None
     assert world.outcomes() == {A: "done"}, "and is not given up meanwhile"
 
 
+async def test_of_whom_nothing_may_be_kept_not_even_the_ids_are(world: World) -> None:
+    await world.delete(A, patient="p3")  # nobody ever asked p3
+    await world.samples(beats([B]))
+    for patient, stored in (("p1", 1), ("p2", 0)):
+        with psycopg.connect(world.url, autocommit=True) as connection:
+            consents = Consents(connection, "nurse-1")
+            every = [one.value for one in CATEGORIES]
+            consents.grant(patient, every, Purpose.CARE, document="c-1")
+            await world.delete(A, patient=patient)
+            consents.withdraw(patient, document="w-1")
+        await world.delete(B, C, patient=patient)
+        told = query(world.url, "SELECT count(*) FROM deletions_told JOIN patients USING (patient_key)"
+                                " WHERE patient_id = %s", (patient,))  # fmt: skip
+        assert told == [(3 if stored else 1,)]
+    await world.settle()
+    assert world.values() == [], "what is stored can be deleted all the same"
+
+
 # Versions
 
 
@@ -227,6 +247,21 @@ async def test_a_sample_sent_again_stays_deleted_unless_it_was_written_later(
     await world.delete(A, at_s=60)
     await world.settle()
     assert world.values() == ([61] if lives else []), "the old telling once more takes nothing away"
+
+
+async def test_a_deletion_older_than_its_sample_is_not_called_done(world: World) -> None:
+    await world.samples(beats([A, B], written_s=3_600))
+    await world.samples(beats([C], first_s=9, written_s=50))
+    await world.samples(beats([C], first_s=10, written_s=3_600))
+    await world.delete(A, C)
+    assert await world.settle() == 1, "what is older goes all the same"
+    assert world.values() == [60, 61, 60]
+    await world.settle()
+    assert world.outcomes() == {A: "refused", C: "refused"}
+    await world.delete(A, C, at_s=3_601)
+    assert await world.settle() == 1
+    await world.settle()
+    assert (world.values(), world.outcomes()) == ([61], {A: "done", C: "done"})
 
 
 @pytest.mark.parametrize("first", ["sample", "deletion"])

@@ -11,7 +11,7 @@ from timeseries.gate import GateReader
 from timeseries.migrate import migrate
 from timeseries.registry import Description, Registry
 from timeseries.store import SampleStore
-from vitals.access import token_id_of
+from vitals.access import new_token, token_id_of
 from vitals.clock import system_clock
 
 
@@ -66,3 +66,66 @@ async def test_the_gateway_does_all_its_work_and_nothing_else(migrated: str) -> 
             assert refused(url, forbidden), forbidden
         with pytest.raises(psycopg.errors.RestrictViolation):
             query(url, "UPDATE access_tokens SET revoked_at = NULL")
+
+
+SUCCESSOR = """
+INSERT INTO access_tokens (token_id, lineage, rotated_from, kind, patient_key, device_keys, secret_sha256,
+                           certificate_sha256, created_by, created_at, expires_at)
+SELECT %(new)s, lineage, token_id, {kind}, {patient_key}, {device_keys}, %(hash)s, {certificate}, 'gateway',
+       {created}, {created} + (expires_at - created_at) + {longer}
+FROM access_tokens WHERE token_id = %(old)s
+"""
+SAME = {"kind": "kind", "patient_key": "patient_key", "device_keys": "device_keys", "created": "now()",
+        "certificate": "certificate_sha256", "longer": "interval '0'"}  # fmt: skip
+FIRST = """
+INSERT INTO access_tokens (token_id, lineage, kind, patient_key, secret_sha256, created_by, expires_at)
+SELECT %(new)s, %(new)s, 'bridge', patient_key, %(hash)s, 'gateway', now() + interval '1 day'
+FROM patients WHERE patient_id = 'p2'
+"""
+
+
+def test_the_gateway_makes_no_token_but_a_successor_that_opens_the_same(migrated: str) -> None:
+    with psycopg.connect(migrated, autocommit=True) as owner:
+        tokens = Tokens(owner, "nurse-1")
+        registry = Registry(owner, "nurse-1")
+        for device in ("d1", "d2"):
+            registry.register(device, Description(device_type="watch"))
+        tokens.create(Wanted(patient="p2"))
+        made = tokens.create(Wanted(patient="p1", devices=(), certificate_sha256="ab" * 32))
+        ward = tokens.create(Wanted(devices=("d1",)))
+        ended = tokens.create(Wanted(patient="p1"))
+        tokens.revoke(ended.token_id, "lost")
+        (other,) = owner.execute("SELECT patient_key FROM patients WHERE patient_id = 'p2'").fetchone() or ()
+
+        def insert(url: str, statement: str, old: str) -> None:
+            token = new_token()
+            values = {"new": token.token_id, "hash": token.secret_sha256, "old": old}
+            with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+                connection.execute(statement, values)
+
+        with login(migrated, "vigil_gateway") as url:
+            insert(url, SUCCESSOR.format_map(SAME), made.token_id)
+            wider = [
+                FIRST,
+                *(SUCCESSOR.format_map(SAME | {field: value}) for field, value in (
+                    ("kind", "'device'"), ("patient_key", str(other)), ("certificate", "NULL"),
+                    ("certificate", f"'{'cd' * 32}'"), ("longer", "interval '1 second'"),
+                    ("created", "now() + interval '300 days'"),
+                )),
+            ]  # fmt: skip
+            for statement in wider:
+                with pytest.raises((psycopg.errors.RestrictViolation, psycopg.errors.CheckViolation)):
+                    insert(url, statement, made.token_id)
+            (both,) = owner.execute("SELECT array_agg(device_key) FROM devices").fetchone() or ()
+            for devices in (f"ARRAY{both}::integer[]", "NULL"):
+                with pytest.raises(psycopg.errors.RestrictViolation):
+                    insert(
+                        url,
+                        SUCCESSOR.format_map(SAME | {"device_keys": devices, "patient_key": str(other)}),
+                        ward.token_id,
+                    )
+            with pytest.raises(psycopg.errors.RestrictViolation):
+                insert(url, SUCCESSOR.format_map(SAME), ended.token_id)
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            insert(migrated, SUCCESSOR.format_map(SAME | {"patient_key": str(other)}), made.token_id)
+        insert(migrated, FIRST, "")

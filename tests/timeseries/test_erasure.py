@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -14,10 +15,19 @@ from timeseries.archive_erase import UnderHold
 from timeseries.archive_storage import open_storage
 from timeseries.archive_table import UnknownPatient
 from timeseries.archive_verify import verify
+from timeseries.consent import Consents, Purpose
 from timeseries.erasure import NoArchive, erase
+from timeseries.gate import GateReader
 from timeseries.lifecycle_archive import LifecycleArchive
+from timeseries.migrate import migrate
+from timeseries.store import SampleStore
 from vigil.cli import app
 from vigil.settings import settings
+from vitals.batch import BatchHeader
+from vitals.catalogue import BY_CODE
+from vitals.clock import system_clock
+from vitals.gate import CATEGORIES, Gate
+from vitals.ids import DeviceId, PatientId
 
 # These name a person and stay: that there was a hold, a consent, a token, an erasure, and the archive's commitment.
 KEPT = {
@@ -115,6 +125,36 @@ def one_leaves_and_the_others_stay(url: str, archive: LifecycleArchive) -> None:
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         assert verify(connection, archive.storage, None, None, None).faults == []
     assert erase(url, archive, "p2", "dpo-1", "again", prepare_threshold=None).rows == {}
+
+
+async def test_what_is_still_on_its_way_is_not_stored_afterwards(database: str) -> None:
+    """A gateway may hold it for days: it is let in no more, though no consent is required and none was noted."""
+    migrate(database)
+    async with SampleStore(database) as store:
+        await store.resolve_keys(["p1", "p2"], [("d1", "app")])
+    query(database, "INSERT INTO consents (patient_key, category, purpose, valid_from, on_withdrawal, document,"
+                    " recorded_by) SELECT patient_key, category, 'care', now(), 'keep', 'c', 'u' FROM patients,"
+                    " unnest('{vital, sleep}'::text[]) category WHERE patient_id = 'p2'")  # fmt: skip
+    metric = np.array([BY_CODE[code].number for code in ("heart_rate", "steps", "sleep_stage")], np.int16)
+    start_us = np.full(len(metric), system_clock() + 60_000_000)
+    async with GateReader(database, strict=False, every_s=0) as reader:
+        for patient in ("p1", "p2"):
+            header = BatchHeader(PatientId(patient), DeviceId("d1"), "app", "gateway")
+
+            def refused(gate: Gate, header: BatchHeader = header) -> set[tuple[str, bool]]:
+                return {(str(reason), bool(which.all())) for reason, which in gate.judge(header, start_us, metric)}
+
+            assert refused(await reader.current()) == ({("no_consent", False)} if patient == "p2" else set())
+            erase(database, None, patient, "dpo-1", "matter 17")
+            assert refused(await reader.current()) == {("no_consent", True)}
+            erase(database, None, patient, "dpo-1", "matter 17, again")
+        told = query(database, "SELECT patient_id, what, document, who FROM consent_events JOIN patients USING"
+                               " (patient_key) ORDER BY event_id")  # fmt: skip
+        assert told == [("p1", "refused", "erasure-1", "dpo-1"), ("p2", "withdrawn", "erasure-3", "dpo-1")]
+        assert query(database, "SELECT count(*), bool_and(finished_at IS NOT NULL) FROM erasures") == [(4, True)]
+        with psycopg.connect(database, autocommit=True) as connection:
+            Consents(connection, "nurse-1").grant("p2", [one.value for one in CATEGORIES], Purpose.CARE, document="c-2")
+        assert refused(await reader.current()) == set()
 
 
 @pytest.fixture

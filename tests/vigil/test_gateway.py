@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from ingest.admin import create_topics
@@ -23,12 +24,14 @@ from ingest.topics import SAMPLES, SAMPLES_BACKFILL
 from tests.gateway_world import Served, served
 from tests.ingest.test_record import GOOD
 from tests.services.topics import read
+from timeseries.access_books import AccessBooks
+from timeseries.access_tokens import MOST_ROTATIONS, TokenRefused, Tokens, Wanted
 from timeseries.migrate import migrate
 from vigil.demo_tokens import YOU, curl, pair
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import HOST, free_port
 from vigil.embedded.postgres import EmbeddedPostgres
-from vigil.gateway import check_exposure, policy_of, proxies_of, tls_of
+from vigil.gateway import GatewayBooks, check_exposure, policy_of, proxies_of, tls_of
 from vigil.settings import MissingSetting, Settings
 from vitals.clock import system_clock
 
@@ -194,3 +197,16 @@ def test_half_of_a_sign_in_is_named() -> None:
         Settings.model_validate({"gateway_oidc_issuer": "https://login.example"}).oidc()
     with pytest.raises(MissingSetting, match="VIGIL_GATEWAY_OIDC_ISSUER"):
         Settings.model_validate({"gateway_oidc_audience": "vigil"}).oidc()
+
+
+async def test_a_token_that_is_rotated_too_often_is_refused_and_not_told_to_come_back(database: str) -> None:
+    """`Unavailable` would be answered 503 with Retry-After: the client would ask for the rest of the hour."""
+    migrate(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        made = Tokens(connection, "nurse-1").create(Wanted(patient="p1"))
+    async with AccessBooks(database, every_s=60) as opened:
+        books = GatewayBooks(opened)
+        for _ in range(MOST_ROTATIONS):
+            await books.rotate(made.token_id, system_clock())
+        with pytest.raises(TokenRefused):
+            await books.rotate(made.token_id, system_clock())

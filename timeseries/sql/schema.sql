@@ -1029,7 +1029,7 @@ CREATE TABLE deletions_told (
     look_at timestamp with time zone NOT NULL DEFAULT now(),  -- When it is looked for next. Storing a sample under this id sets it to now.
     settled_at timestamp with time zone,
     looks smallint NOT NULL DEFAULT 0,  -- How often it was looked for since it was told, or since its sample came: pauses grow with it.
-    outcome text,  -- done: no sample under this id stands. unknown: none ever came. refused: samples stand, and their tombstones were not stored.
+    outcome text,  -- done: no sample under this id stands. unknown: none ever came. refused: samples stand: they were written later than this was told, or their tombstones were not stored.
     device_id text NOT NULL,  -- Which device told of it, through which source_app and adapter: the sample may have come by another of its patient.
     source_app text NOT NULL,
     adapter text NOT NULL,
@@ -1513,6 +1513,32 @@ BEGIN
        OR (OLD.certificate_sha256 IS NOT NULL AND NEW.certificate_sha256 IS DISTINCT FROM OLD.certificate_sha256)
        OR (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at IS NULL OR NEW.revoked_at > OLD.revoked_at)) THEN
         RAISE EXCEPTION 'a token only ever loses rights: make a new one' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
+-- Trigger: a successor opens what the token before it opens, for no longer than that one lasted; only the owner makes a first token.
+CREATE OR REPLACE FUNCTION public.access_succeeds()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    may_make boolean := pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE');
+    same     text[] := '{lineage, kind, patient_key, device_keys, issuer, subject, certificate_sha256}';
+    old      access_tokens;
+BEGIN
+    IF NEW.rotated_from IS NULL AND may_make THEN
+        RETURN NEW;
+    END IF;
+    SELECT * INTO old FROM access_tokens WHERE token_id = NEW.rotated_from;
+    IF old.token_id IS NULL OR old.secret_sha256 IS NULL
+       OR old.expires_at <= now() OR old.revoked_at <= now()
+       OR EXISTS (SELECT FROM unnest(same) AS s(field)
+                  WHERE to_jsonb(NEW) -> s.field IS DISTINCT FROM to_jsonb(old) -> s.field)
+       OR NEW.created_at <> now() OR NEW.expires_at - NEW.created_at > old.expires_at - old.created_at
+       OR NEW.revoked_at IS NOT NULL OR NEW.last_used_at IS NOT NULL THEN
+        RAISE EXCEPTION 'a token is made by the owner, or succeeds one that stands and opens the same' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
 END
@@ -2232,7 +2258,22 @@ CREATE VIEW samples_to_delete AS
          LIMIT 1) s ON (true))
   WHERE ((d.settled_at IS NULL) AND (i.written_at <= GREATEST(d.told_at, d.received_at)) AND ((s.written_at IS NULL) OR ((s.written_at <= i.written_at) AND (NOT s.is_tombstone))));
 
+-- Open deletions of which a sample stands in a version written later than they were told: no tombstone takes that away.
+CREATE VIEW samples_written_later AS
+ SELECT d.patient_key,
+    d.sample_id
+   FROM ((deletions_told d
+     JOIN sample_ids i USING (patient_key, sample_id))
+     LEFT JOIN LATERAL ( SELECT s_1.written_at,
+            (((s_1.flags)::integer & 128) <> 0) AS is_tombstone
+           FROM samples s_1
+          WHERE ((s_1.patient_key = i.patient_key) AND (s_1.metric_key = i.metric_key) AND (s_1.origin_key = i.origin_key) AND (s_1."time" = i."time") AND (s_1.duration_ms = i.duration_ms))
+         LIMIT 1) s ON (true))
+  WHERE ((d.settled_at IS NULL) AND (i.written_at > GREATEST(d.told_at, d.received_at)) AND ((s.written_at IS NULL) OR ((s.written_at <= i.written_at) AND (NOT s.is_tombstone))));
+
 CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER a_successor_only BEFORE INSERT ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION access_succeeds();
 
 CREATE TRIGGER access_changed BEFORE UPDATE OF revoked_at, expires_at, certificate_sha256 ON public.access_tokens FOR EACH ROW WHEN (((old.revoked_at IS DISTINCT FROM new.revoked_at) OR (old.expires_at <> new.expires_at) OR (old.certificate_sha256 IS DISTINCT FROM new.certificate_sha256))) EXECUTE FUNCTION access_moved();
 

@@ -27,9 +27,12 @@ def erase(
 ) -> None:
     """Erase all that is stored of one person, in the database and the archive; nothing brings it back.
 
-    Refused while a legal hold stands. Stop the person's devices first (`vigil device retire`), or it comes again.
-    Tokens that speak for the person alone are revoked. What lies in Kafka goes by the topics' retention (30 days at
-    most), what lies in backups by theirs. That there was consent, and what became of it, stays noted.
+    Refused while a legal hold stands. Tokens that speak for the person alone are revoked, and all consents withdrawn:
+    what is still on its way is counted and not stored, until `vigil consent grant`. Stop the person's devices all the
+    same (`vigil device retire`). Outside the database, the gateway's folder (VIGIL_GATEWAY_FOLDER) may hold an upload,
+    deleted when its job ends (7 days at most), and records in the spool, until the broker has them;
+    what lies in Kafka goes by the topics' retention (30 days at most), what lies in backups by theirs. That there was
+    consent, and what became of it, stays noted.
     """
     import psycopg
 

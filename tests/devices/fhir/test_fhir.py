@@ -372,3 +372,9 @@ def test_entries_say_what_became_of_each_and_where_each_sample_came_from() -> No
     ignored = [LeftOut(n, "Patient", ignored=True) for n in range(0, 23, 5)]
     assert entries.left_out == [*ignored, LeftOut(24, "not_well_formed", ignored=False)]
     assert reading.tally.rejected == {"not_well_formed": 1, "unit": 1}
+
+
+@pytest.mark.parametrize("kind", [[], {}, 5, True])
+def test_a_document_whose_type_is_no_word_is_refused_and_not_an_error(kind: object) -> None:
+    with pytest.raises(MalformedExport):
+        told(ADAPTER, json.dumps({"resourceType": kind, "entry": []}).encode())

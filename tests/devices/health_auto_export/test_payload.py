@@ -578,3 +578,10 @@ def test_whatever_the_bytes_a_payload_is_read_or_malformed(at: int, noise: bytes
     at %= len(body)
     with suppress(MalformedExport):
         read(body[:at] + noise + body[at + cut :])
+
+
+@pytest.mark.parametrize("end", [[], {}, ["x"], 5, True])
+def test_an_end_that_is_no_text_costs_its_own_record_only(end: object) -> None:
+    broken, whole = ({"name": "Outdoor Run", "id": name, **SPAN} for name in ("a", "b"))
+    pieces, tally = read({"workouts": [broken | {"end": end}, whole]})
+    assert (len(sessions(pieces)), tally.rejected["date"]) == (1, 1)

@@ -28,10 +28,14 @@ INSERT INTO patients (patient_id) VALUES (%(patient)s) ON CONFLICT (patient_id) 
 
 -- name: put_deletions
 -- One record's ids. Told again later it is looked at again; the same telling once more, or an older one, changes nothing.
+-- Of whom nothing is stored under any id, and nothing may be as they withdrew all consents, not even the ids are kept.
 INSERT INTO deletions_told AS d (patient_key, sample_id, told_at, received_at, device_id, source_app, adapter)
 SELECT p.patient_key, i.sample_id, %(told)s, %(received)s, %(device)s, %(app)s, %(adapter)s
 FROM patients p CROSS JOIN (SELECT DISTINCT unnest(%(ids)s::uuid[]) AS sample_id) i
 WHERE p.patient_id = %(patient)s
+  AND (EXISTS (SELECT FROM sample_ids s WHERE s.patient_key = p.patient_key)
+       OR NOT EXISTS (SELECT FROM consents c WHERE c.patient_key = p.patient_key AND c.purpose = 'care')
+       OR EXISTS (SELECT FROM consents c WHERE c.patient_key = p.patient_key AND c.purpose = 'care' AND c.withdrawn_at IS NULL))
 ORDER BY i.sample_id
 ON CONFLICT (patient_key, sample_id) DO UPDATE SET
     told_at = excluded.told_at, received_at = excluded.received_at, device_id = excluded.device_id,
@@ -40,15 +44,17 @@ ON CONFLICT (patient_key, sample_id) DO UPDATE SET
 WHERE greatest(d.told_at, d.received_at) < greatest(excluded.told_at, excluded.received_at);
 
 -- name: open_deletions
--- Deletions that are due to be looked at, and whether a sample was told under their id, and whether one of those still stands.
--- Looked up one by one: as an EXISTS the planner may read all ids that there are.
-SELECT d.patient_key, d.sample_id, d.look_at, d.looks, i.found IS NOT NULL, s.found IS NOT NULL
+-- Deletions that are due to be looked at, and whether a sample was told under their id, whether one of those still stands, and
+-- whether one does that was written later than the deletion was told. Looked up one by one: as an EXISTS the planner may read all ids that there are.
+SELECT d.patient_key, d.sample_id, d.look_at, d.looks, i.found IS NOT NULL, s.found IS NOT NULL, l.found IS NOT NULL
 FROM (SELECT patient_key, sample_id, look_at, looks FROM deletions_told
       WHERE settled_at IS NULL AND look_at <= now() ORDER BY look_at LIMIT %(most)s) d
 LEFT JOIN LATERAL (SELECT true AS found FROM sample_ids t
                    WHERE t.patient_key = d.patient_key AND t.sample_id = d.sample_id LIMIT 1) i ON true
 LEFT JOIN LATERAL (SELECT true AS found FROM samples_to_delete t
-                   WHERE t.patient_key = d.patient_key AND t.sample_id = d.sample_id LIMIT 1) s ON i.found;
+                   WHERE t.patient_key = d.patient_key AND t.sample_id = d.sample_id LIMIT 1) s ON i.found
+LEFT JOIN LATERAL (SELECT true AS found FROM samples_written_later t
+                   WHERE t.patient_key = d.patient_key AND t.sample_id = d.sample_id LIMIT 1) l ON i.found;
 
 -- name: samples_to_delete
 -- Samples of these deletions that still stand.
