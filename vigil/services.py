@@ -68,7 +68,7 @@ async def watch(config: Settings) -> None:
 
 
 async def dispatch(config: Settings) -> None:
-    """Dispatch alerts; beside it keep ledger, annotations and deletions: those alone wait for a database that is away."""
+    """Dispatch alerts; beside it keep ledger, annotations and deletions: only they wait for a database that is away."""
     from alerts.routing import default_policy
     from stream import annotator, deleter, ledger
     from stream import dispatch as dispatching
