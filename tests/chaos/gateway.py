@@ -205,9 +205,11 @@ def _back(kafka: ApacheKafka) -> None:
 
 async def _send_all(plan: Plan, tokens: list[str], url: str, trouble: Trouble) -> Book:
     book, over = Book(), asyncio.Event()
-    troubling = asyncio.create_task(asyncio.to_thread(trouble.work))
     phones = [asyncio.create_task(_phone(number, token, url, plan, book, over)) for number, token in enumerate(tokens)]
-    await troubling
+    async with asyncio.timeout(60):
+        while not book.places["broker"]:  # noqa: ASYNC110  what was well before is part of the run
+            await asyncio.sleep(0.05)
+    await asyncio.to_thread(trouble.work)
     over.set()
     await asyncio.gather(*phones)
     return book
