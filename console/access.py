@@ -11,10 +11,10 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from typing import Final
 
 from vitals.errors import VigilError
+from vitals.hosts import is_loopback
 from vitals.ids import is_opaque
 
 COOKIE: Final = "vigil_session"
@@ -40,14 +40,6 @@ class Session:
     sid: str
     actor: str
     ends: int
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on is reachable from this machine only."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_binding(host: str, token_hash: str | None) -> None:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from console.access import Access, check_binding, is_loopback
+from console.access import Access, check_binding
 from console.api import Api
 from console.board import Board
 from console.forms import Forms
@@ -26,6 +26,7 @@ from console.ports import Acknowledger, Reader
 from console.render import STATIC, Renderer
 from timeseries.console_model import ReaderUnavailable
 from vitals.clock import Clock, system_clock
+from vitals.hosts import is_loopback
 
 _log = logging.getLogger(__name__)
 _SAYS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -186,12 +187,20 @@ class Publisher:
     @staticmethod
     async def confirm(acks: list[asyncio.Future[Any]]) -> None:
         """Wait until every record is acknowledged. Raises `BrokerUnreachable` if one is not."""
-        outcomes = await asyncio.gather(*acks, return_exceptions=True)
-        failed = [one for one in outcomes if isinstance(one, BaseException)]
-        if failed and all(isinstance(one, RecordRefused) for one in failed):
-            raise failed[0]
-        if failed:
-            raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]
+        await confirmed(acks)
+
+
+async def confirmed(acks: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait until every record is acknowledged.
+
+    Raises `RecordRefused` where all that is not was refused by itself, else `BrokerUnreachable`.
+    """
+    outcomes = await asyncio.gather(*acks, return_exceptions=True)
+    failed = [one for one in outcomes if isinstance(one, BaseException)]
+    if failed and all(isinstance(one, RecordRefused) for one in failed):
+        raise failed[0]
+    if failed:
+        raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]
 
 
 def _refused(error: BaseException, topic: str) -> BrokerUnreachable:

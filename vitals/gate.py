@@ -179,7 +179,7 @@ class Gate:
         if rule.permitted is not None:
             found.append((Reason.NOT_PERMITTED, ~np.isin(metric, rule.permitted)))
         if rule.bindings:
-            found.append((Reason.OTHER_WEARER, ~_worn_by(rule.bindings, header.patient_id, start_us)))
+            found.append((Reason.OTHER_WEARER, ~worn_by(rule.bindings, header.patient_id, start_us)))
         return found
 
 
@@ -192,7 +192,8 @@ OPEN: Final = Gate()
 """The gate of an empty registry that is not strict."""
 
 
-def _worn_by(bindings: tuple[Binding, ...], patient_id: str, start_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+def worn_by(bindings: tuple[Binding, ...], patient_id: str, start_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell at which of these times (us UTC) the patient wore the device."""
     worn = np.zeros(len(start_us), np.bool_)
     for one in bindings:
         if one.patient_id == patient_id:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
 from ingest.client.errors import GatewayError
+from vitals.hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Gateway:
             raise GatewayError("the gateway's address begins with https:// and a host")
         if parts.username is not None or parts.query or parts.fragment:
             raise GatewayError("the gateway's address is a host, a port and a path, nothing else")
-        if parts.scheme == "http" and not self.in_the_clear and not _is_here(parts.hostname):
+        if parts.scheme == "http" and not self.in_the_clear and not is_loopback(parts.hostname):
             raise GatewayError("over http the network reads the token: use https, or a gateway on this machine")
         if not self.token or not self.token.isascii() or not self.token.isprintable():
             raise GatewayError("the token is one line of letters, digits, - and _")
@@ -75,10 +75,3 @@ class Gateway:
     def headers(self) -> dict[str, str]:
         """Return what goes with each request."""
         return {"authorization": f"Bearer {self.token}", "user-agent": "vigil-client/1"}
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

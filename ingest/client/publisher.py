@@ -24,7 +24,7 @@ from ingest.client.waiting import AsyncGatewayClient
 from ingest.gateway.parsed import Retry, Status
 from ingest.gateway.problems import Code
 from ingest.gateway.verdicts import Refusal
-from ingest.publisher import BrokerUnreachable, RecordRefused
+from ingest.publisher import BrokerUnreachable, RecordRefused, confirmed
 from ingest.record import Record
 from ingest.spool import Spooled
 from ingest.topics import SAMPLES, SAMPLES_BACKFILL, WAVEFORMS
@@ -89,12 +89,7 @@ class GatewayPublisher:
 
     async def confirm(self, acks: list[asyncio.Future[Any]]) -> None:
         """Wait until the gateway has answered for every record. Raises `BrokerUnreachable` if it has not for one."""
-        outcomes = await asyncio.gather(*acks, return_exceptions=True)
-        failed = [one for one in outcomes if isinstance(one, BaseException)]
-        if failed and all(isinstance(one, RecordRefused) for one in failed):
-            raise failed[0]
-        if failed:
-            raise BrokerUnreachable(f"{len(failed)} of {len(acks)} records were not acknowledged") from failed[0]
+        await confirmed(acks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._turn.release()

@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from ingest.transaction import transaction
 from vitals.errors import VigilError
 from vitals.ids import PatientId
 
@@ -163,14 +164,8 @@ class JobBook:
         with self._lock, _named():
             if self._db is None:
                 raise JobsUnusable("the book of jobs is not open")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            with transaction(self._db) as db:
+                yield db
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ from ingest.record import encode, split
 from ingest.topics import DELETIONS, SAMPLES, SAMPLES_BACKFILL
 from vitals.access import Principal
 from vitals.batch import BatchHeader, SampleColumns
-from vitals.gate import DeviceRule, Gate
+from vitals.gate import DeviceRule, Gate, worn_by
 from vitals.ids import DeviceId, PatientId, is_opaque
 from vitals.quality import Reason
 from vitals.validity import EARLIEST_US, FUTURE_TOLERANCE_US, LATEST_US, REASONS, reasons
@@ -115,18 +115,10 @@ def _shares(start_us: NDArray[np.int64], principal: Principal, gate: Gate, heade
     left = np.ones(len(start_us), np.bool_)
     shares = []
     for patient in dict.fromkeys(one.patient_id for one in rule.bindings):
-        worn = left & _worn(rule, patient, start_us)
+        worn = left & worn_by(rule.bindings, patient, start_us)
         left &= ~worn
         shares.append(_Share(replace(header, patient_id=PatientId(patient)), np.flatnonzero(worn)))
     return [*shares, _Share(header, np.flatnonzero(left), of_nobody=True)]
-
-
-def _worn(rule: DeviceRule, patient: str, start_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-    worn = np.zeros(len(start_us), np.bool_)
-    for one in rule.bindings:
-        if one.patient_id == patient:
-            worn |= (start_us >= one.from_us) & (start_us < one.to_us)
-    return worn
 
 
 def _verdicts(gate: Gate, shares: Sequence[_Share], columns: SampleColumns) -> Codes:

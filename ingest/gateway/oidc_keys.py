@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from joserfc.util import urlsafe_b64decode
 
 from ingest.gateway.ports import Unavailable
 from vitals.errors import VigilError
+from vitals.hosts import is_loopback
 
 log = structlog.get_logger(__name__)
 
@@ -138,14 +138,7 @@ def is_safe(url: str) -> bool:
         return False
     if not host or parts.username is not None:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def _usable(document: Mapping[str, Any]) -> list[Key]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from ingest.gateway.parse_arrow import MAX_ARROW_SAMPLES
+from ingest.gateway.parse_json import MAX_JSON_SAMPLES
 from ingest.spool import SpoolPolicy
 
 _KIB, _MIB = 1 << 10, 1 << 20
@@ -68,8 +71,8 @@ class GatewayPolicy:
 
     json_bytes: int = 8 * _MIB
     arrow_bytes: int = 16 * _MIB
-    json_samples: int = 10_000
-    arrow_samples: int = 50_000
+    json_samples: ClassVar[int] = MAX_JSON_SAMPLES  # the readers' own
+    arrow_samples: ClassVar[int] = MAX_ARROW_SAMPLES
     batch: int = 500  # what clients are told to send at a time
     document_bytes: int = 32 * _MIB  # a FHIR bundle, a page of Health Auto Export
     upload_bytes: int = 4 << 30  # a HealthKit export, streamed onto the disk

@@ -11,7 +11,6 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from ingest.gateway.policy import GatewayPolicy
 from ingest.gateway.protocol import GatewayHttp, GatewayWebSocket
 from ingest.gateway.refusals import Refusals
 from vitals.errors import VigilError
+from vitals.hosts import is_loopback
 
 _LAST_S: Final = 0.5
 """So long requests have in any case, once the streams have ended."""
@@ -41,14 +41,6 @@ class Tls:
     certificate: Path
     key: Path
     client_ca: Path | None = None
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on is reachable from this machine only."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_binding(host: str, tls: Tls | None, trusted_proxies: Sequence[str]) -> None:

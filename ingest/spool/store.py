@@ -23,6 +23,7 @@ from ingest.record import Record
 from ingest.spool.reserve import BYTES as RESERVE_BYTES
 from ingest.spool.reserve import Reserve, free_bytes
 from ingest.topics import MAX_MESSAGE_BYTES, SAMPLES_BACKFILL
+from ingest.transaction import transaction
 from vitals.clock import US_PER_S
 from vitals.errors import VigilError
 
@@ -231,14 +232,8 @@ class Spool:
         with self._lock, _named():
             if self._db is None:
                 raise SpoolUnusable("the spool is not open")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            with transaction(self._db) as db:
+                yield db
 
 
 def _row(record: Record, now_us: int, topic: str) -> tuple[int, int, str, bytes, str, bytes]:
