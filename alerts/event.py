@@ -42,6 +42,13 @@ class Priority(StrEnum):
 _PRIORITIES: Final = tuple(Priority)
 
 
+class Audience(StrEnum):
+    """Whom an alert is for at all, whatever its priority."""
+
+    CARE = "care"
+    REVIEW = "review"  # only a named clinician's review list, never a page (CLINICAL: behaviour, state of mind)
+
+
 class State(StrEnum):
     """Where an alert stands. `ESCALATED`: still open, now of a higher priority."""
 
@@ -67,6 +74,7 @@ def _opaque(text: str) -> str:
 Opaque = Annotated[str, AfterValidator(_opaque)]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 HexId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Figure = Annotated[str, Field(max_length=60, pattern=r"^[^\x00-\x1f]*$")]
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -99,7 +107,8 @@ class Evidence(Message):
     """Why: the window (of event time) that decided, its newest values, the limit they were held against.
 
     `samples` counts all that took part, `readings` quotes the newest of them, `quality` is the lowest among those
-    quoted. A technical alert quotes no values: what a sensor says off the body is no measurement.
+    quoted. A technical alert quotes no values: what a sensor says off the body is no measurement. `figures` are what a
+    detector computed, by name with unit (`rmssd_ms`).
     """
 
     window_start: AwareDatetime
@@ -109,6 +118,7 @@ class Evidence(Message):
     threshold: float | None = None
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_READINGS)] = ()
     quality: float | None = None
+    figures: Annotated[dict[Word, float | Figure], Field(max_length=24)] = Field(default_factory=dict)
 
 
 class AlertEvent(Message):
@@ -116,7 +126,8 @@ class AlertEvent(Message):
 
     Times are event time, the measuring device's clock: `opened_at` when it became pending, `raised_at` when it had held
     long enough, `changed_at` when it came into `state`, `measured_at` of the newest evidence. `retrospective`: what was
-    found is too old to be paged as happening now.
+    found is too old to be paged as happening now. `review_by` is the clinician of an alert for review. `policy` says
+    which policy, in which version, was in force.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -136,6 +147,9 @@ class AlertEvent(Message):
     measured_at: AwareDatetime
     retrospective: bool = False
     individualised: bool = False
+    audience: Audience = Audience.CARE
+    review_by: Opaque | None = None
+    policy: Annotated[str, Field(max_length=80)] = ""
     evidence: Evidence
     sentence: Text
 

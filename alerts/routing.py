@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from alerts.episode import Episode
-from alerts.event import AlertEvent, Kind, Priority, State
+from alerts.event import AlertEvent, Audience, Kind, Priority, State
 from alerts.notification import Notification, notification_id
 
 LOG: Final = "log"
@@ -18,7 +18,8 @@ WEBHOOK: Final = "webhook"
 class Route:
     """One recipient over one channel, and what they are told.
 
-    A route that `pages` interrupts a person: it never tells a retrospective finding, nor what was acknowledged.
+    A route that `pages` interrupts a person: it never tells a retrospective finding, nor what was acknowledged. What is
+    for review only reaches routes of that `audience`, and those nothing else.
     """
 
     recipient: str
@@ -27,6 +28,7 @@ class Route:
     min_priority: Priority = Priority.LOW
     states: frozenset[State] = frozenset(State)
     pages: bool = False
+    audience: Audience = Audience.CARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def decide(policy: RoutingPolicy, episode: Episode, event: AlertEvent, now: date
 
 
 def _concerns(route: Route, episode: Episode, event: AlertEvent) -> bool:
-    if event.kind not in route.kinds or event.state not in route.states:
+    if event.audience is not route.audience or event.kind not in route.kinds or event.state not in route.states:
         return False
     if event.priority.rank < route.min_priority.rank:
         return False

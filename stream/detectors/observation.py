@@ -23,6 +23,8 @@ OBSERVATION: Final = np.dtype(
         ("quality", np.float32),
         ("context", np.int16),
         ("metric", np.int16),
+        ("duration_ms", np.int32),
+        ("zone_offset_min", np.int16),
         ("deleted", np.bool_),
         ("alarm", np.bool_),
     ]
@@ -47,6 +49,7 @@ def observe(columns: SampleColumns, watched: NDArray[np.bool_], suspicious: NDAr
     value, quality = columns.value[picked], columns.quality[picked]
     context = columns.context[picked]
     seen["value"], seen["quality"], seen["context"] = value, quality, context
+    seen["duration_ms"], seen["zone_offset_min"] = columns.duration_ms[picked], columns.zone_offset_min[picked]
     seen["deleted"] = columns.deleted[picked]
     outside = (value < suspicious[0][metric]) | (value > suspicious[1][metric])
     seen["alarm"] = outside | (quality == 0) | ((context & int(Context.NO_CONTACT)) != 0)

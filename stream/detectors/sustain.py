@@ -138,6 +138,17 @@ def advance(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained
     return replace(state, at_us=at_us), None
 
 
+def follow(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained, list[Transition]]:
+    """Take in all of `window`, samples up to `state.at_us` left aside; return the new state and every transition."""
+    told: list[Transition] = []
+    while True:
+        window = window.pick(window.start_us > state.at_us)
+        state, transition = advance(state, timing, window)
+        if transition is None:
+            return state, told
+        told.append(transition)
+
+
 def _begin(state: Sustained, window: Window, index: int) -> tuple[Sustained, int]:
     """Open a run at the first sample that can begin one, unless one goes on already."""
     if state.run is not None:
