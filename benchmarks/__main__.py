@@ -3,11 +3,12 @@
 import argparse
 import json
 
-from benchmarks import apple, gateway, recorder, simulator, sizing, storage, waveforms, wire
+from benchmarks import apple, gateway, latency, recorder, simulator, sizing, storage, waveforms, wire
 
 BENCHMARKS = {
     "apple": apple.run,
     "gateway": gateway.run,
+    "latency": latency.run,
     "recorder": recorder.run,
     "simulator": simulator.run,
     "sizing": sizing.run,
