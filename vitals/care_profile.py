@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from vitals.catalogue import BY_CODE
 from vitals.ids import is_opaque
@@ -54,7 +54,16 @@ def _opaque(text: str) -> str:
     return text
 
 
-Limits = Annotated[Mapping[str, Band], Field(max_length=MAX_LIMITS), AfterValidator(_known)]
+def _plain(limits: Mapping[str, Band]) -> dict[str, Band]:
+    return dict(limits)  # pydantic writes no mapping proxies
+
+
+Limits = Annotated[
+    Mapping[str, Band],
+    Field(max_length=MAX_LIMITS),
+    AfterValidator(_known),
+    PlainSerializer(_plain, return_type=dict[str, Band]),
+]
 
 
 class CareProfile(BaseModel):
@@ -76,8 +85,8 @@ class CareProfile(BaseModel):
     known_af: bool = False
     rate_limiting_drug: bool = False
     trained: bool = False
-    limits: Limits = MappingProxyType({})
-    sleeping_limits: Limits = MappingProxyType({})
+    limits: Limits = Field(default_factory=lambda: MappingProxyType({}))
+    sleeping_limits: Limits = Field(default_factory=lambda: MappingProxyType({}))
     review_by: Annotated[str, AfterValidator(_opaque)] | None = None
 
     @property

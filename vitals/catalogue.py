@@ -80,6 +80,8 @@ WORKOUTS: Final = MappingProxyType(
 SEVERITIES: Final = MappingProxyType({0: "unspecified", 1: "not_present", 2: "mild", 3: "moderate", 4: "severe"})
 # What a watch tells of itself, and not what Vigil found: below or above its wearer's threshold, an irregular rhythm.
 HEART_RATE_EVENTS: Final = MappingProxyType({1: "low", 2: "high", 3: "irregular_rhythm"})
+# How somebody responds, on the scale of NEWS2: alert, new confusion, to voice, to pain, not at all.
+RESPONSIVENESS: Final = MappingProxyType({0: "alert", 1: "confusion", 2: "voice", 3: "pain", 4: "unresponsive"})
 MEDICATION: Final = MappingProxyType({0: "unspecified", 1: "taken", 2: "skipped", 3: "snoozed"})
 
 METRICS: Final[tuple[Metric, ...]] = (
@@ -139,6 +141,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(54, "heart_rate_event", None, "1", _C, _VITAL, 0, 3, None, None, _DAY_S, HEART_RATE_EVENTS),
     Metric(55, "carbohydrates", None, "g", _I, _REP, 0, 2_000, None, None, _DAY_S),
     Metric(56, "insulin", None, "[iU]", _I, _REP, 0, 500, None, None, _DAY_S),
+    Metric(57, "consciousness", "67775-7", "1", _C, _VITAL, 0, 4, None, None, _DAY_S, RESPONSIVENESS),
+    Metric(58, "supplemental_oxygen", None, "1", _C, _VITAL, 0, 1, None, None, _DAY_S, PRESENCE),
+    Metric(59, "news2", None, "{score}", _I, _VITAL, 0, 20),
 )  # fmt: skip
 
 BY_CODE: Final[Mapping[str, Metric]] = MappingProxyType({m.code: m for m in METRICS})

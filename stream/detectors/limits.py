@@ -32,9 +32,11 @@ class Side(StrEnum):
 class LimitRule:
     """A value beyond `threshold` (strictly), held; it clears at or inside `clear`. Units are the catalogue's.
 
-    Samples whose context has any of `suppressed_by` are not judged and end what is pending: a resting limit says
-    nothing about exercise. `individualised` once a care profile has set the limits. Raises ValueError where the
-    clearing limit lies beyond the limit.
+    While the context says ASLEEP, `asleep_threshold` and `asleep_clear` take their place, where they are set (both or
+    neither). Samples whose context has any of `suppressed_by` are not judged, unless calm, and end what is pending: a
+    resting limit says nothing about exercise, nor for `timing.recovery_s` about what it leaves behind.
+    `individualised` once a care profile has set the limits. Raises ValueError where a clearing limit lies beyond its
+    limit, and for half a pair.
     """
 
     name: str
@@ -48,26 +50,68 @@ class LimitRule:
     suppressed_by: Context = _NEVER
     max_age_s: float = MAX_AGE_S
     individualised: bool = False
+    asleep_threshold: float | None = None
+    asleep_clear: float | None = None
 
     kind: ClassVar[Kind] = Kind.PHYSIOLOGICAL
 
     def __post_init__(self) -> None:
-        inside = self.clear <= self.threshold if self.side is Side.ABOVE else self.clear >= self.threshold
-        if not inside:
-            raise ValueError(f"rule {self.name}: the clearing limit lies beyond the limit")
+        if (self.asleep_threshold is None) != (self.asleep_clear is None):
+            raise ValueError(f"rule {self.name}: asleep_threshold and asleep_clear belong together")
+        for limit, clear in (self.waking, self.sleeping):
+            if not (clear <= limit if self.side is Side.ABOVE else clear >= limit):
+                raise ValueError(f"rule {self.name}: the clearing limit lies beyond the limit")
+
+    @property
+    def waking(self) -> tuple[float, float]:
+        """The limit and the clearing limit of who is awake, or of whom nobody knows it."""
+        return self.threshold, self.clear
+
+    @property
+    def sleeping(self) -> tuple[float, float]:
+        """The limit and the clearing limit of who is asleep."""
+        if self.asleep_threshold is None or self.asleep_clear is None:
+            return self.waking
+        return self.asleep_threshold, self.asleep_clear
+
+    @property
+    def suspicious_beyond(self) -> float:
+        """From where on a sample may matter to this rule: the stricter of its limits.
+
+        Where exercise has an aftermath it is the clearing limit: what is high in exercise must be known, so that the
+        same a minute later is not taken for something else.
+        """
+        pairs = (self.waking, self.sleeping)
+        limits = [clear if self.suppressed_by and self.timing.recovery_s else limit for limit, clear in pairs]
+        return min(limits) if self.side is Side.ABOVE else max(limits)
+
+    def limit_beyond(self, value: float) -> float:
+        """Return the limit that a finding at `value` is told against: one that the value is beyond, if any is."""
+        limits = (self.threshold, self.sleeping[0])
+        beyond = [one for one in limits if (value > one if self.side is Side.ABOVE else value < one)]
+        return beyond[0] if beyond else self.threshold
 
     def codes(self, seen: Observations) -> NDArray[np.int8]:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
-        value = seen["value"]
-        if self.side is Side.ABOVE:
-            breach, calm = value > self.threshold, value <= self.clear
-        else:
-            breach, calm = value < self.threshold, value >= self.clear
+        value, (limit, clear) = seen["value"], self._limits(seen["context"])
+        breach, calm = (value > limit, value <= clear) if self.side is Side.ABOVE else (value < limit, value >= clear)
         code = np.where(breach, Code.BREACH, np.where(calm, Code.CALM, Code.HOLD)).astype(np.int8)
-        code[seen["quality"] < TRUSTWORTHY] = Code.SKIP
-        code[(seen["context"] & int(self.suppressed_by | Context.NO_CONTACT)) != 0] = Code.BREAK
+        code[((seen["context"] & int(self.suppressed_by)) != 0) & ~calm] = self._exerted
+        code[(seen["context"] & int(Context.NO_CONTACT)) != 0] = Code.BREAK
+        code[(seen["quality"] < TRUSTWORTHY) & (code != Code.BREAK) & (code != Code.EXERTED)] = Code.SKIP
         code[seen["deleted"]] = Code.SKIP
         return code
+
+    @property
+    def _exerted(self) -> Code:
+        return Code.EXERTED if self.timing.recovery_s else Code.BREAK
+
+    def _limits(self, context: Any) -> tuple[Any, Any]:
+        if self.asleep_threshold is None:
+            return self.threshold, self.clear
+        asleep = (context & int(Context.ASLEEP)) != 0
+        limit, clear = self.sleeping
+        return np.where(asleep, limit, self.threshold), np.where(asleep, clear, self.clear)
 
 
 @dataclass(frozen=True, slots=True)

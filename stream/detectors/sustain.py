@@ -34,6 +34,7 @@ class Code(IntEnum):
     HOLD = 2  # between the clearing limit and the limit: neither raises nor clears
     BREACH = 3  # beyond the limit
     BREAK = 4  # the situation changed (contact lost, exercise): what was pending no longer is
+    EXERTED = 5  # as `BREAK`, and what exercise leaves behind lasts for `recovery_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Timing:
 
     A breach raises when it has lasted `delay_s`, in at least `min_samples` samples, which are at least `min_share` of
     those that count; calm clears after `clear_delay_s` and `clear_samples`. A hole longer than `max_gap_s` begins anew:
-    nobody knows what was in it. Raises ValueError where a number makes no sense.
+    nobody knows what was in it. For `recovery_s` after the last `EXERTED` sample a breach is none: a delay may only
+    begin after that. Raises ValueError where a number makes no sense.
     """
 
     delay_s: float = 60.0
@@ -51,9 +53,10 @@ class Timing:
     clear_samples: int = 2
     max_gap_s: float = 600.0
     min_share: float = 0.8
+    recovery_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.delay_s, self.clear_delay_s) < 0 or self.max_gap_s <= 0:
+        if min(self.delay_s, self.clear_delay_s, self.recovery_s) < 0 or self.max_gap_s <= 0:
             raise ValueError("delays are not negative and a gap is longer than nothing")
         if min(self.min_samples, self.clear_samples) < 1 or not 0 <= self.min_share <= 1:
             raise ValueError("at least one sample decides, and a share is within 0 to 1")
@@ -96,18 +99,19 @@ class Sustained:
     """Where one rule stands on one series, all samples up to `at_us` taken in.
 
     Quiet: nothing set. Pending: a `run`, not raised. Raised: `opened_us` and `raised_us`, and a `run` while it is
-    calm but not yet for long enough.
+    calm but not yet for long enough. `recover_us`, where set, lies ahead: until then a breach is none.
     """
 
     at_us: int = NEVER
     opened_us: int | None = None
     raised_us: int | None = None
     run: Run | None = None
+    recover_us: int | None = None
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is pending or raised."""
-        return self.raised_us is None and self.run is None
+        """Whether nothing is pending or raised, and nobody recovers."""
+        return self.raised_us is None and self.run is None and self.recover_us is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +130,20 @@ def advance(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained
 
     Returns the new state and the transition; its `at_us` tells where to go on.
     """
-    index = 0
+    index, exerted = 0, window.code == Code.EXERTED
+    recover_us = state.recover_us
+    if recover_us is not None or exerted.any():
+        window = _rested(recover_us, timing, window, exerted)
     while index < len(window):
         state, index = _begin(state, window, index)
         if state.run is None:
             break
         state, index, done = _extend(state, timing, window, index)
         if done:
-            return _complete(state, int(window.start_us[index]))
+            state, told = _complete(state, int(window.start_us[index]))
+            return _recovering(state, recover_us, timing, window.start_us[: index + 1][exerted[: index + 1]]), told
     at_us = int(window.start_us[-1]) if len(window) else state.at_us
-    return replace(state, at_us=at_us), None
+    return _recovering(replace(state, at_us=at_us), recover_us, timing, window.start_us[exerted]), None
 
 
 def follow(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained, list[Transition]]:
@@ -147,6 +155,26 @@ def follow(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained,
         if transition is None:
             return state, told
         told.append(transition)
+
+
+def _rested(recover_us: int | None, timing: Timing, window: Window, exerted: NDArray[np.bool_]) -> Window:
+    """Let what is a breach only until somebody has recovered be a break; calm stays calm."""
+    until = np.where(exerted, window.start_us + _recovery_us(timing), NEVER if recover_us is None else recover_us)
+    recovering = window.start_us <= np.maximum.accumulate(until)
+    code = np.where(recovering & (window.code != Code.CALM), Code.BREAK, window.code).astype(np.int8)
+    return replace(window, code=code)
+
+
+def _recovery_us(timing: Timing) -> int:
+    return round(timing.recovery_s * US_PER_S)
+
+
+def _recovering(state: Sustained, recover_us: int | None, timing: Timing, exerted_us: NDArray[np.int64]) -> Sustained:
+    """Set until when somebody recovers who was at `recover_us` and exerted themselves at these moments."""
+    if len(exerted_us):
+        recover_us = max(int(exerted_us[-1]) + _recovery_us(timing), NEVER if recover_us is None else recover_us)
+    ahead = recover_us is not None and recover_us > state.at_us
+    return replace(state, recover_us=recover_us if ahead else None)
 
 
 def _begin(state: Sustained, window: Window, index: int) -> tuple[Sustained, int]:
