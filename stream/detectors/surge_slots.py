@@ -1,0 +1,156 @@
+"""What the surge detector sees of a person: quarter minutes of heart rate, and what was known of motion in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.detectors.observation import Observations
+from stream.detectors.slots import Ints, Slots, ended_us, trusted
+from stream.detectors.sustain import NEVER, Reading
+from vitals.catalogue import number_of
+from vitals.clock import US_PER_S
+from vitals.quality import Context
+
+HEART, TEMPERATURE = number_of("heart_rate"), number_of("body_temperature")
+TELLING: Final = frozenset(map(number_of, ("steps", "cadence", "activity_intensity", "activity_class", "enmo")))
+"""Metrics that tell of motion by being there; what they say of it stands in the context of every sample."""
+SLOT_US: Final = 15 * US_PER_S
+HELD, RISING, BEFORE = 10, 12, 40
+"""Quarter minutes: how long a surge has held, may rise, and how long the rate before it is looked at."""
+SPAN: Final = HELD + RISING + BEFORE
+STILL: Final = HELD + RISING + 12
+"""For so long there must have been no sleep, and motion in at most `_TWITCHES`: from three minutes before a surge could
+begin. While it holds there must be none."""
+_TWITCHES: Final = 2
+COUNT, RATE, QUALITY, MOVING, TOLD, ASLEEP, FEVERISH, WALKED = range(8)
+"""Columns of the slots: how many heart rates, their sum in tenths of /min, their quality in thousandths, and how many
+of them while moving, with motion known, asleep, within hours of an elevated temperature; and how many quarter minutes
+of motion were told as a whole at their end (steps of a minute)."""
+COLUMNS: Final = 8
+_MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_KNOWN: Final = _MOTION | int(Context.MOTION_SEDENTARY)
+_LONGEST_S: Final = 15.0
+"""A mean over longer hides when it rose."""
+_TELLS_US: Final = 120 * US_PER_S
+"""A sample that tells of motion tells it for so long after its end."""
+_LEAST_HELD, _LEAST_BEFORE = 8, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When a sample last told of motion, and when temperature was last elevated (us)."""
+
+    told_us: int = NEVER
+    fever_us: int = NEVER
+
+
+class Around(NamedTuple):
+    """At the end of each judged quarter minute: means of it and the 61 before it (NaN where none), oldest first."""
+
+    end_us: Ints  # (n,)
+    bpm: NDArray[np.float64]  # (n, SPAN)
+    quality: NDArray[np.float64]  # (n, SPAN)
+    told: NDArray[np.float64]  # (n,) share of heart rates with motion known
+    moving: NDArray[np.bool_]  # (n,) in this minute
+    excused: NDArray[np.bool_]  # (n,) motion or sleep of late, or elevated temperature now
+    full: NDArray[np.bool_]  # (n,) enough heart rates to judge
+
+    def readings(self, at: int) -> tuple[Reading, ...]:
+        """Return the means of the newest quarter minutes as they are quoted, by when each began."""
+        last = np.arange(SPAN - HELD, SPAN)
+        known = last[~np.isnan(self.bpm[at, last])].tolist()
+        begin = int(self.end_us[at]) - SPAN * SLOT_US
+        return tuple(
+            (begin + one * SLOT_US, round(float(self.bpm[at, one]), 1), round(float(self.quality[at, one]), 3))
+            for one in known
+        )
+
+
+def counted(since: Since, seen: Observations, fever_cel: float, fever_us: int) -> tuple[Since, Ints, Ints]:
+    """Return (since when, slot numbers (n,), rows (n, COLUMNS)) of the samples that count."""
+    metric = seen["metric"]
+    if (metric == HEART).all():
+        rates, telling, warm = trusted(seen, HEART, longest_s=_LONGEST_S), seen[:0], np.empty(0, np.int64)
+    else:
+        rates = trusted(seen, HEART, longest_s=_LONGEST_S)
+        telling = seen[(metric != HEART) & (metric != TEMPERATURE)]
+        warmth = trusted(seen, TEMPERATURE)
+        warm = ended_us(warmth)[warmth["value"] >= fever_cel]
+    start, context = ended_us(rates), rates["context"]
+    even = len(context) > 0 and not (context != context[0]).any() and not len(warm) and since.fever_us == NEVER
+    if even and int(context[0]) & _KNOWN and not len(telling):  # nearly always: one look at the flags does for all
+        one = int(context[0])
+        return since, *_by_slot(start // SLOT_US, rates, [bool(one & _MOTION), True, bool(one & int(Context.ASLEEP))])
+    flags = [(context & _MOTION) != 0, (context & _KNOWN) != 0, (context & int(Context.ASLEEP)) != 0]
+    if not flags[1].all():
+        flags[1] |= start - _last_before(start, ended_us(telling), since.told_us) <= _TELLS_US
+    if len(warm) or since.fever_us != NEVER:
+        flags.append(start - _last_before(start, warm, since.fever_us) <= fever_us)
+    now = Since(_last(ended_us(telling), since.told_us), _last(warm, since.fever_us))
+    number, rows = _by_slot(start // SLOT_US, rates, flags)
+    return (now, number, rows) if not len(telling) else (now, *_with_motion(number, rows, telling))
+
+
+def _by_slot(number: Ints, rates: Observations, flags: Sequence[NDArray[np.bool_] | bool]) -> tuple[Ints, Ints]:
+    """Return each slot once, and its row; `flags`, of each rate or of all, are the columns from `MOVING` on."""
+    if not len(number):
+        return number, np.zeros((0, COLUMNS), np.int64)
+    begins = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    rows = np.zeros((len(begins), COLUMNS), np.int64)
+    rows[:, COUNT] = np.diff(begins, append=len(number))
+    rows[:, RATE] = np.add.reduceat(np.rint(rates["value"] * 10).astype(np.int64), begins)
+    rows[:, QUALITY] = np.add.reduceat(np.rint(rates["quality"] * 1_000).astype(np.int64), begins)
+    for column, flag in enumerate(flags, MOVING):
+        if isinstance(flag, bool):
+            rows[:, column] = rows[:, COUNT] if flag else 0
+        elif flag.any():
+            rows[:, column] = np.add.reduceat(flag.astype(np.int64), begins)
+    return number[begins], rows
+
+
+def _with_motion(number: Ints, rows: Ints, telling: Observations) -> tuple[Ints, Ints]:
+    """Return slot numbers and rows, those of samples that told motion in them too."""
+    moving = telling[(telling["context"] & _MOTION) != 0]
+    more = np.zeros((len(moving), COLUMNS), np.int64)
+    more[:, WALKED] = np.minimum(moving["duration_ms"].astype(np.int64) * 1_000 // SLOT_US, STILL) + 1
+    both = np.concatenate((number, ended_us(moving) // SLOT_US))
+    order = np.argsort(both, kind="stable")
+    return both[order], np.concatenate((rows, more))[order]
+
+
+def _last_before(start: Ints, others: Ints, before_us: int) -> Ints:
+    """Return for each time the last of `others` (ascending) strictly before it, `before_us` where none is; it is 292
+    years early at most, so that differences do not wrap around."""
+    known = np.concatenate(([max(before_us, -(1 << 61))], others))
+    return known[np.searchsorted(others, start)]
+
+
+def _last(times: Ints, before_us: int) -> int:
+    return int(times[-1]) if len(times) else before_us
+
+
+def around(slots: Slots, first: int) -> Around:
+    """Return the surroundings of each whole slot from position `first` on: all but the last."""
+    which = np.arange(first, len(slots) - 1)
+    index = np.maximum(which[:, None] + np.arange(1 - SPAN, 1), 0)
+    back = slots.number[which][:, None] - slots.number[index]
+    row = np.broadcast_to(np.arange(len(which))[:, None], back.shape)
+    inside = (back < SPAN) & (which[:, None] + np.arange(1 - SPAN, 1) >= 0)
+    sums = np.zeros((len(which), SPAN, COLUMNS), np.int64)
+    sums[row[inside], SPAN - 1 - back[inside]] = slots.sums[index[inside]]
+    count = sums[..., COUNT]
+    some = np.where(count > 0, count, np.nan)
+    all_told = sums[..., TOLD].sum(axis=1) / np.maximum(count.sum(axis=1), 1)
+    moved = (sums[:, -STILL:, MOVING] > 0).sum(axis=1) + sums[:, -STILL:, WALKED].sum(axis=1)
+    now = sums[:, -HELD:, [MOVING, WALKED, FEVERISH]].sum(axis=(1, 2))
+    excused = (moved > _TWITCHES) | (now + sums[:, -STILL:, ASLEEP].sum(axis=1) > 0)
+    full = ((count[:, -HELD:] > 0).sum(axis=1) >= _LEAST_HELD) & ((count[:, :BEFORE] > 0).sum(axis=1) >= _LEAST_BEFORE)
+    return Around(
+        (slots.number[which] + 1) * SLOT_US, sums[..., RATE] / some / 10, sums[..., QUALITY] / some / 1_000,
+        all_told, sums[:, -4:, [MOVING, WALKED]].sum(axis=(1, 2)) > 0, excused, full & (count[:, -1] > 0),
+    )  # fmt: skip
