@@ -43,7 +43,7 @@ class Finding:
     samples: int = 0
     readings: tuple[Reading, ...] = ()
     threshold: float | None = None
-    figures: Figures = NO_FIGURES
+    figures: Figures = field(default_factory=lambda: NO_FIGURES)
     individualised: bool = False
     max_age_s: float = MAX_AGE_S
     audience: Audience = Audience.CARE

@@ -3,7 +3,9 @@
 Two tiers watch a sample. Limits and contact (`stream.detectors.limits`) are judged the moment a record comes, and
 again where a late neighbour is inserted. Everything else is settled: a detector gets each sample of an origin exactly
 once, in event order, doubles and corrections resolved, when it is older than the policy's lateness (10 s) against
-the newest of its origin. So a detector never sees disorder, and how the stream was cut must make no difference:
+the newest of its origin. Event order is the order in which measurements *ended* (`start_us` plus `duration_ms`), then
+of metrics: steps of the last minute come after the heart rates of that minute. So `start_us` rises within a metric
+without durations, not across metrics that have some. So a detector never sees disorder, and how the stream was cut must make no difference:
 `step(step(s, a), b)` finds what `step(s, a + b)` finds. That is tested of each (tests/stream/detectors/cutting.py).
 """
 
@@ -57,7 +59,8 @@ class Detector(Protocol[S]):
     def step(self, state: S, seen: Observations, until_us: int, person: Person) -> tuple[S, list[Finding]]:
         """Take in `seen` and return the new state and what changed, in event time.
 
-        `seen` holds only metrics of `metrics`, ordered by `start_us`, then metric; never empty. Their `context` and
+        `seen` holds only metrics of `metrics`, ordered by end of measurement (`start_us` + `duration_ms`), then metric;
+        never empty. Their `context` and
         `quality` are already what trust makes of them: `Context.MOTION_ACTIVE`, `WORKOUT` and `ASLEEP` come from all
         that is known of the person, and what a technical detector distrusts has quality 0 (kept, to be stepped over or
         to break a run). All samples of the origin up to `until_us` are now known. Samples marked `deleted` are gone
@@ -78,19 +81,24 @@ class Judged:
 class Technical(Protocol[S]):
     """A detector of the measuring, not of the measured: it runs before the physiological ones, says what to distrust.
 
-    Its attributes are those of `Detector`. All of them see the whole of `seen`, as the device told it.
+    Its attributes are those of `Detector`: `metrics` are what it needs to see at all. Two passes: those of one origin
+    (`per_patient` False) all see the stretch as the device told it, and what any of them distrusts gets quality 0. Then
+    those of the patient see it so, one state for all origins: they distrust nothing, and
+    their findings carry the pseudo origin of the patient.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[frozenset[int]]
     max_bytes: ClassVar[int]
+    per_patient: ClassVar[bool]
 
     def fresh(self) -> S:
         """Return the state of an origin never seen."""
         ...
 
     def step(self, state: S, seen: Observations, until_us: int, person: Person) -> Judged:
-        """Take in `seen`, the origin's samples of `metrics` ordered by start, then metric; never empty."""
+        """Take in `seen`, in event order; never empty. It may hold metrics beyond `metrics`: each picks its own, and
+        `Judged.distrust` has one flag a sample of all of `seen`."""
         ...
 
     def distrusted(self, state: S) -> frozenset[int]:

@@ -40,9 +40,9 @@ def told(
 
 
 def together(*parts: Observations) -> Observations:
-    """Return samples of several metrics as a detector gets them: by start, then metric."""
+    """Return samples of several metrics as a detector gets them: by the end of measurement, then metric."""
     both: Any = np.concatenate(parts)
-    return both[np.lexsort((both["metric"], both["start_us"]))]  # type: ignore[no-any-return]
+    return both[np.lexsort((both["metric"], both["start_us"] + both["duration_ms"].astype(np.int64) * 1_000))]  # type: ignore[no-any-return]
 
 
 def run(

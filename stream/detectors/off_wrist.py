@@ -1,0 +1,153 @@
+"""Off the body: a sensor that says so (no contact, not worn), or calls all its values worthless (quality 0), held.
+
+One alert a device and application, however many metrics it tells: at one moment any value that can be trusted speaks
+against it. A watch on a table that looks well is `stream.detectors.stuck`'s. Samples while charging say nothing: that
+is planned. What an unworn device tells is distrusted until it is worn again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.event import Kind, Priority, State
+from stream.detectors.cadence import ends_us
+from stream.detectors.finding import Finding
+from stream.detectors.observation import Observations
+from stream.detectors.protocol import Judged, Person
+from stream.detectors.sustain import Code, Run, Sustained, Timing, Transition, Window, follow
+from vitals.catalogue import BY_CODE, BY_NUMBER, METRICS, RetentionClass
+from vitals.clock import US_PER_S
+from vitals.quality import TRUSTWORTHY, Context
+
+RULE: Final = "signal_lost"
+VERSION: Final = 2
+METRIC: Final = "wear_state"
+_WEAR: Final = BY_CODE[METRIC].number
+_NO_CONTACT, _WORTHLESS, _NOT_WORN = 1, 2, 3
+_REASONS: Final = ("unknown", "no contact", "quality 0", "not worn")
+_WORN_METRICS: Final = frozenset(one.number for one in METRICS if one.retention is RetentionClass.VITAL)
+_VITAL: Final = np.isin(np.arange(max(BY_NUMBER) + 1), list(_WORN_METRICS))
+
+
+_TIMING: Final = Timing(delay_s=60, min_samples=3, clear_delay_s=60, clear_samples=3, max_gap_s=1_800)
+
+
+@dataclass(frozen=True, slots=True)
+class OffWristPolicy:
+    """How long a sensor must be off to tell, and on again to clear. Raises ValueError (`Timing`)."""
+
+    timing: Timing = _TIMING
+    priority: Priority = Priority.LOW
+
+
+@dataclass(frozen=True, slots=True)
+class OffWristState:
+    """Where the rule stands, since when the device says that it is not worn, whether its last sample was charging."""
+
+    held: Sustained = field(default_factory=Sustained)
+    unworn_us: int | None = None
+    charging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OffWrist:
+    """The technical detector of a sensor that is off its wearer."""
+
+    policy: OffWristPolicy = field(default_factory=OffWristPolicy)
+    name: ClassVar[str] = "off_wrist"
+    metrics: ClassVar[frozenset[int]] = _WORN_METRICS | {_WEAR}
+    max_bytes: ClassVar[int] = 2_048
+    per_patient: ClassVar[bool] = False
+
+    def fresh(self) -> OffWristState:
+        """Return the state of an origin never seen."""
+        return OffWristState()
+
+    def step(self, state: OffWristState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
+        """Take in what tells of contact, one meaning a moment."""
+        wear = seen["metric"] == _WEAR
+        off = (seen["context"] & int(Context.NO_CONTACT)) != 0
+        lost = off | (seen["quality"] == 0)
+        if state == OffWristState() and not (lost | wear).any():
+            return Judged(state, [], off)
+        unworn, unworn_us = _unworn(state.unworn_us, seen, wear)
+        which = _VITAL[seen["metric"]] | wear
+        window = _window(seen[which], off[which], unworn[which])
+        held, told = follow(state.held, self.policy.timing, window)
+        # At rest the newest moment is no news: then a quiet stretch costs nothing.
+        held = Sustained() if held.is_quiet else held
+        charging = bool(seen["context"][-1] & int(Context.CHARGING))
+        return Judged(OffWristState(held, unworn_us, charging), [self._finding(one) for one in told], off | unworn)
+
+    def distrusted(self, state: OffWristState) -> frozenset[int]:
+        """Return every vital sign while the device says that it is not worn."""
+        return _WORN_METRICS if state.unworn_us is not None else frozenset()
+
+    def overdue(
+        self,
+        state: OffWristState,
+        now_us: int,
+        person: Person,  # noqa: ARG002
+    ) -> tuple[OffWristState, list[Finding]]:
+        """Raise what a device said before it fell silent: that it is not worn."""
+        since_us, delay_us = state.unworn_us, round(self.policy.timing.delay_s * US_PER_S)
+        if since_us is None or state.charging or state.held.raised_us is not None or now_us < since_us + delay_us:
+            return state, []
+        opened_us = state.held.run.since_us if state.held.run is not None else since_us
+        at_us = max(opened_us + delay_us, state.held.at_us)
+        told = Transition(False, opened_us, at_us, at_us, Run(opened_us, at_us))
+        held = Sustained(max(at_us, state.held.at_us), opened_us, at_us)
+        return replace(state, held=held), [self._finding(told)]
+
+    def _finding(self, told: Transition) -> Finding:
+        lasted_s = (told.at_us - told.opened_us) / US_PER_S
+        reason = _REASONS[int(told.run.readings[-1][1])] if told.run.readings else _REASONS[_NOT_WORN]
+        state = State.CLEARED if told.cleared else State.RAISED
+        says = f"the sensor told nothing that counts for {lasted_s:.0f} s ({reason})"
+        if told.cleared:
+            says, reason = f"the sensor measures again, after {lasted_s:.0f} s", "measures again"
+        return Finding(
+            RULE, VERSION, METRIC, Kind.TECHNICAL, self.policy.priority, state, told.opened_us,
+            told.raised_us, told.at_us, told.run.last_us, told.run.since_us, says, told.run.seen,
+            figures={"reason": reason, "lasted_s": round(lasted_s, 1)}, individualised=True,
+        )  # fmt: skip
+
+
+def _unworn(since_us: int | None, seen: Observations, wear: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int | None]:
+    """Return at which samples the device says that it is not worn, and since when it does after them.
+
+    A state without a duration holds until the next one; one with a duration is of the past, and ends with itself.
+    """
+    told = np.flatnonzero(wear)
+    if not len(told):
+        return np.full(len(seen), since_us is not None), since_us
+    said = seen["value"][told] == 0
+    holds = said & (seen["duration_ms"][told] == 0)
+    before = np.searchsorted(told, np.arange(len(seen)), side="right") - 1
+    unworn = np.where(before >= 0, holds[before], since_us is not None)
+    unworn[told] = said
+    if not holds[-1]:
+        return unworn, None
+    worn = np.flatnonzero(~holds)
+    first = told[worn[-1] + 1] if len(worn) else told[0]
+    began_us = int(seen["start_us"][first])
+    return unworn, began_us if len(worn) or since_us is None else since_us
+
+
+def _window(seen: Observations, off: NDArray[np.bool_], unworn: NDArray[np.bool_]) -> Window:
+    """Return what each moment means; the window's value says why it is lost (`_REASONS`)."""
+    if not len(seen):
+        return Window(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0), np.empty(0, np.float32))
+    quality = seen["quality"]
+    reason = np.where(unworn, _NOT_WORN, np.where(off, _NO_CONTACT, np.where(quality == 0, _WORTHLESS, 0)))
+    code = np.where(reason > 0, Code.BREACH, np.where(quality >= TRUSTWORTHY, Code.CALM, Code.HOLD)).astype(np.int8)
+    end = ends_us(seen)
+    first = np.flatnonzero(np.diff(end, prepend=end[0] - 1))
+    charging = np.logical_or.reduceat((seen["context"] & int(Context.CHARGING)) != 0, first)
+    # Of one moment the least alarming meaning counts: CALM < HOLD < BREACH.
+    code = np.where(charging, Code.BREAK, np.minimum.reduceat(code, first)).astype(np.int8)
+    return Window(end[first], code, np.maximum.reduceat(reason, first).astype(np.float64), quality[first])
