@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from benchmarks import apple, gateway, latency, recorder, simulator, sizing, storage, waveforms, wire
+from benchmarks import apple, gateway, latency, recorder, simulator, sizing, storage, watch, waveforms, wire
 
 BENCHMARKS = {
     "apple": apple.run,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "simulator": simulator.run,
     "sizing": sizing.run,
     "storage": storage.run,
+    "watch": watch.run,
     "wire": wire.run,
     "waveforms": waveforms.run,
 }

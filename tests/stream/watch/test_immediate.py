@@ -6,15 +6,19 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.episode import fold_all
 from alerts.event import AlertEvent, Kind, Priority, State
+from stream.detectors.limits import SignalRule
 from stream.detectors.policy import ADULT, WatchPolicy, hastened
-from stream.watch_core import step
-from stream.watch_snapshot import UnreadableSnapshot, restore, snapshot, snapshot_patient
-from stream.watch_state import MAX_ORIGINS, WatchState
+from stream.detectors.sustain import Timing
+from stream.watch.crowd import Everyone
+from stream.watch.engine import Engine
+from stream.watch.memory import MAX_ORIGINS
+from stream.watch.plan import Plan
+from stream.watch.snapshot import UnreadableSnapshot
 from tests.stream.making import HEADER, T0, S, samples
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.ids import device_id, patient_id
@@ -23,11 +27,22 @@ from vitals.quality import Context
 QUICK = hastened(ADULT, 10, 10)
 
 
+def engine_of(policy: WatchPolicy = QUICK, *, max_patients: int = 1_000) -> Engine:
+    """An engine of limits alone."""
+    return Engine(Everyone(Plan("limits", "1", policy)), max_patients=max_patients, strict=True)
+
+
+def step(engine: Engine, header: BatchHeader, batch: SampleColumns, now_us: int) -> list[AlertEvent]:
+    """One record, and then all that is due."""
+    told = engine.see([header], np.array([len(batch)]), batch, now_us)
+    return told + [event for events in engine.settle(now_us) for event in events]
+
+
 def watch(
-    *batches: SampleColumns, policy: WatchPolicy = QUICK, state: WatchState | None = None, now_s: float = 0
+    *batches: SampleColumns, policy: WatchPolicy = QUICK, engine: Engine | None = None, now_s: float = 0
 ) -> list[AlertEvent]:
-    state = WatchState() if state is None else state
-    return [event for batch in batches for event in step(state, policy, HEADER, batch, T0 + int(now_s * S))]
+    engine = engine_of(policy) if engine is None else engine
+    return [event for batch in batches for event in step(engine, HEADER, batch, T0 + int(now_s * S))]
 
 
 def of(patient: str = "p1", device: str = "d1") -> BatchHeader:
@@ -65,8 +80,10 @@ def test_an_alert_says_all_that_a_person_needs() -> None:
 def test_off_the_wrist_is_technical_and_never_physiological() -> None:
     lost = samples("heart_rate", range(60), 220, context=Context.NO_CONTACT)
     worthless = samples("heart_rate", range(60), 220, quality=0)
+    with_signal = replace(QUICK, rules=(*QUICK.rules, SignalRule("signal_lost", 1, "heart_rate", timing=Timing(10))))
     for batch in (lost, worthless):
-        events = watch(batch)
+        assert watch(batch) == []
+        events = watch(batch, policy=with_signal)
         assert told(events) == [("signal_lost", "raised")]
         assert events[0].kind is Kind.TECHNICAL
         assert events[0].priority is Priority.LOW
@@ -111,27 +128,28 @@ def test_old_findings_are_retrospective_and_a_going_on_one_becomes_live() -> Non
 
 
 def test_each_origin_and_metric_has_its_own_episode() -> None:
-    state = WatchState()
+    engine = engine_of()
     for device in ("d1", "d2"):
         for metric, value in (("heart_rate", 150), ("spo2", 80)):
             header = of(device=device)
-            step(state, QUICK, header, samples(metric, range(5), value), T0)
+            step(engine, header, samples(metric, range(5), value), T0)
     events = [
         event
         for device in ("d1", "d2")
         for metric, value in (("heart_rate", 150), ("spo2", 80))
-        for event in step(state, QUICK, of(device=device), samples(metric, range(5, 15), value), T0)
+        for event in step(engine, of(device=device), samples(metric, range(5, 15), value), T0)
     ]
     assert len({event.alert_id for event in events}) == len(events) == 4
 
 
 def test_a_redelivered_record_raises_nothing_twice() -> None:
-    state = WatchState()
+    engine = engine_of()
     pieces = [one_story().take(np.arange(at, at + 20)) for at in range(0, 180, 20)]
-    first = watch(*pieces, state=state)
+    first = watch(*pieces, engine=engine)
     assert told(first) == [("heart_rate_high", "raised"), ("heart_rate_high", "cleared")]
-    assert watch(*pieces, state=state) == []
-    assert state.ignored == 180
+    assert watch(*pieces, engine=engine) == []
+    engine.finish(T0)
+    assert engine.ignored == 180
 
 
 def test_a_late_sample_within_the_bound_takes_its_place() -> None:
@@ -162,6 +180,7 @@ def tell(story: list[tuple[int, int, int]]) -> SampleColumns:
     return samples("heart_rate", range(len(values)), values, context=context)
 
 
+@settings(deadline=None)
 @given(STORY, st.lists(st.integers(1, 220), max_size=8), st.lists(st.booleans(), max_size=9))
 def test_cutting_and_doubling_batches_changes_nothing(
     story: list[tuple[int, int, int]], cuts: list[int], twice: list[bool]
@@ -175,6 +194,7 @@ def test_cutting_and_doubling_batches_changes_nothing(
     assert watch(*doubled) == watch(whole)
 
 
+@settings(deadline=None)
 @given(STORY, st.randoms(use_true_random=False))
 def test_batches_that_overtake_each_other_change_nothing_once_settled(
     story: list[tuple[int, int, int]], random: Random
@@ -189,6 +209,7 @@ def test_batches_that_overtake_each_other_change_nothing_once_settled(
     assert watch(*shuffled, end, policy=policy) == watch(whole, end, policy=policy)
 
 
+@settings(deadline=None)
 @given(STORY, st.randoms(use_true_random=False))
 def test_however_they_come_each_key_has_one_open_episode(story: list[tuple[int, int, int]], random: Random) -> None:
     whole = tell(story)
@@ -206,37 +227,38 @@ def test_however_they_come_each_key_has_one_open_episode(story: list[tuple[int, 
     assert len(set(raised)) == len(raised)
 
 
+@settings(deadline=None)
 @given(STORY, st.integers(1, 100))
 def test_a_state_that_was_written_down_goes_on_where_it_was(story: list[tuple[int, int, int]], cut: int) -> None:
     whole = tell(story)
     cut = min(cut, len(whole) - 1)
     first, second = whole.take(np.arange(cut)), whole.take(np.arange(cut, len(whole)))
-    state = WatchState()
-    before = watch(first, state=state)
-    again = restore(snapshot(state))
-    assert snapshot(again) == snapshot(state) == snapshot_patient(state, HEADER.patient_id)
-    assert before + watch(second, state=again) == watch(whole)
+    engine, again = engine_of(), engine_of()
+    before = watch(first, engine=engine)
+    assert engine.dirty() == [HEADER.patient_id]
+    kept = engine.snapshot(HEADER.patient_id)
+    assert engine.dirty() == []
+    again.restore(HEADER.patient_id, kept)
+    assert again.snapshot(HEADER.patient_id) == kept
+    assert before + watch(second, engine=again) == watch(whole)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version":0}', b"\xff"])
 def test_a_damaged_snapshot_is_named(data: bytes) -> None:
     with pytest.raises(UnreadableSnapshot):
-        restore(data)
+        engine_of().restore("p1", data)
 
 
 def test_state_is_bounded() -> None:
-    state = WatchState(max_patients=10)
+    engine = engine_of(max_patients=10)
     for patient, device in itertools.product(range(30), range(20)):
         header = of(f"p{patient}", f"d{device}")
-        step(state, QUICK, header, samples("heart_rate", np.arange(200) / 100, 150), T0)
-    assert len(state.patients) == 10
-    for origins in state.patients.values():
-        assert len(origins) == MAX_ORIGINS
-        for series in origins.values():
-            assert all(len(one.recent) <= QUICK.max_recent and one.recent.base is None for one in series.values())
-    one = len(snapshot_patient(state, "p29"))
-    assert one / MAX_ORIGINS < 8_192
-    assert state.evicted > 0
+        step(engine, header, samples("heart_rate", np.arange(200) / 100, 150), T0)
+    assert len(engine) == 10
+    assert engine.snapshot("p0") == b""
+    one = len(engine.snapshot("p29"))
+    assert one / MAX_ORIGINS < 32_768
+    assert engine.evicted == 20 + 30 * (20 - MAX_ORIGINS)
 
 
 def test_high_rates_and_big_batches_raise_the_same() -> None:

@@ -1,0 +1,113 @@
+"""A whole decoded fetch as observations: validity, what is watched at all and what is suspicious, once for all records.
+
+Different people have different limits: each record names a row of the tables that hold what its plan watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.detectors.observation import OBSERVATION, Observations
+from stream.detectors.policy import WatchPolicy
+from stream.watch.plan import METRICS, Flags, Plan
+from vitals.batch import SampleColumns
+from vitals.quality import Context
+from vitals.validity import reasons
+
+_NO_CONTACT = int(Context.NO_CONTACT)
+NOT_WATCHED = 0
+"""The table of records that nobody wants to see."""
+
+
+class Tables:
+    """By number: which metrics are watched, which by limits, and the values between which none of these cares."""
+
+    def __init__(self) -> None:
+        self.watched = np.zeros((1, METRICS), np.bool_)
+        self.judged = np.zeros((1, METRICS), np.bool_)
+        self.bounds = np.zeros((1, 2, METRICS))
+        self.limits: list[WatchPolicy | None] = [None]
+        self._known: dict[tuple[int, int], tuple[int, Plan]] = {}
+
+    def number_of(self, plan: Plan, limits: WatchPolicy) -> int:
+        """Return the number of a plan with these limits."""
+        held = self._known.get((id(plan), id(limits)))
+        if held is not None:
+            return held[0]
+        number = len(self.limits)
+        self._known[id(plan), id(limits)] = number, plan  # holding both keeps their ids their own
+        self.limits.append(limits)
+        self.watched = np.concatenate((self.watched, [plan.watched | limits.watched]))
+        self.judged = np.concatenate((self.judged, [limits.watched]))
+        self.bounds = np.concatenate((self.bounds, [limits.suspicious]))
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The watched, valid samples of records, one after the other: record i has `rows[edges[i]:edges[i + 1]]`.
+
+    A list entry a record: `alarms` whether limits must look, `newest_us` and `oldest_us` the latest and the earliest
+    end of a measurement (anything where a record has no rows).
+    """
+
+    rows: Observations
+    edges: list[int]
+    alarms: list[bool]
+    newest_us: list[int]
+    oldest_us: list[int]
+
+
+def observed(counts: NDArray[np.int64], columns: SampleColumns, tables: Tables, numbers: Sequence[int]) -> Fetch:
+    """Return a fetch; `counts` (samples) and `numbers` (of `tables`) have one entry a record."""
+    one, metric = numbers[0], columns.metric
+    table: int | NDArray[np.intp] = one
+    if any(number != one for number in numbers):
+        table = np.repeat(np.asarray(numbers, np.intp), counts)
+    keep = tables.watched[table, metric] & (reasons(columns) == 0)
+    edges = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=edges[1:])
+    if keep.all():
+        picked: slice | NDArray[np.intp] = slice(None)
+    else:
+        picked = np.flatnonzero(keep)
+        edges = np.searchsorted(picked, edges)
+        table = table if isinstance(table, int) else table[picked]
+    rows, suspicious = _rows(columns, picked, tables, table)
+    end = rows["start_us"] + rows["duration_ms"].astype(np.int64) * 1_000
+    alarms, newest, oldest = _by_record(edges, suspicious, end)
+    return Fetch(rows, edges.tolist(), alarms, newest, oldest)
+
+
+def _rows(
+    columns: SampleColumns, picked: slice | NDArray[np.intp], tables: Tables, table: int | NDArray[np.intp]
+) -> tuple[Observations, Flags]:
+    metric = columns.metric[picked]
+    rows = np.empty(len(metric), OBSERVATION)
+    rows["start_us"], rows["metric"] = columns.start_us[picked], metric
+    rows["written_us"], rows["received_us"] = columns.written_us[picked], columns.received_us[picked]
+    value, quality, context = columns.value[picked], columns.quality[picked], columns.context[picked]
+    rows["value"], rows["quality"], rows["context"] = value, quality, context
+    rows["duration_ms"], rows["zone_offset_min"] = columns.duration_ms[picked], columns.zone_offset_min[picked]
+    rows["deleted"] = columns.deleted[picked]
+    alarm = (value < tables.bounds[table, 0, metric]) | (value > tables.bounds[table, 1, metric])
+    alarm |= ((quality == 0) | ((context & _NO_CONTACT) != 0)) & tables.judged[table, metric]
+    rows["alarm"] = alarm
+    return rows, alarm
+
+
+def _by_record(
+    edges: NDArray[np.int64], alarm: Flags, end: NDArray[np.int64]
+) -> tuple[list[bool], list[int], list[int]]:
+    told = np.flatnonzero(edges[1:] > edges[:-1])
+    newest, oldest = np.zeros((2, len(edges) - 1), np.int64)
+    if len(told):
+        newest[told] = np.maximum.reduceat(end, edges[told])
+        oldest[told] = np.minimum.reduceat(end, edges[told])
+    heard = np.zeros(len(end) + 1, np.int64)
+    np.cumsum(alarm, out=heard[1:])
+    return (heard[edges[1:]] > heard[edges[:-1]]).tolist(), newest.tolist(), oldest.tolist()

@@ -1,0 +1,81 @@
+"""Recorded samples through the production engine, the clock being the recording's own. Pure.
+
+Time goes in steps: all that was received within one is a fetch, then what is due is settled, and what only the clock
+can say (a gap) is asked. A step changes nothing but how finely the clock moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.event import AlertEvent
+from stream.watch.engine import Engine
+from vitals.batch import BatchHeader, SampleColumns
+from vitals.clock import US_PER_S
+
+STEP_S: Final = 5.0
+_GAPS_EVERY_S: Final = 30.0
+_QUIET_S: Final = 600.0
+"""Nothing received for longer than this: the clock leaps over the rest, a few looks at what is overdue aside."""
+
+Told = tuple[BatchHeader, SampleColumns]
+
+
+def replay(
+    engine: Engine,
+    told: Sequence[Told],
+    *,
+    step_s: float = STEP_S,
+    finish: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[AlertEvent]:
+    """Yield the alert events of what devices told, in the order in which they are raised.
+
+    Samples come in the order of their `received_us`, however they lie in `told`. `finish` settles what still waits at
+    the end, so that an episode of the last seconds is seen. `progress` is told the time (us) now and then.
+    """
+    parts = [(header, columns.take(np.argsort(columns.received_us, kind="stable"))) for header, columns in told]
+    ticks = _ticks([columns.received_us for _, columns in parts], step_s)
+    cuts = [np.searchsorted(columns.received_us, ticks, side="right") for _, columns in parts]
+    asked_us, now_us = 0, 0
+    for at, tick in enumerate(ticks.tolist()):
+        now_us = tick
+        yield from _fetch(engine, parts, [(cut[at - 1] if at else 0, cut[at]) for cut in cuts], now_us)
+        for events in engine.settle(now_us):
+            yield from events
+        if now_us - asked_us >= _GAPS_EVERY_S * US_PER_S:
+            asked_us = now_us
+            if progress is not None:
+                progress(now_us)
+            yield from engine.overdue(now_us)
+    if finish:
+        yield from engine.finish(now_us)
+
+
+def _fetch(engine: Engine, parts: Sequence[Told], cuts: Sequence[tuple[int, int]], now_us: int) -> list[AlertEvent]:
+    fresh = [
+        (header, columns.take(np.arange(first, last)))
+        for (header, columns), (first, last) in zip(parts, cuts, strict=True)
+        if last > first
+    ]
+    if not fresh:
+        return []
+    counts = np.array([len(columns) for _, columns in fresh], np.int64)
+    columns = fresh[0][1] if len(fresh) == 1 else SampleColumns.concat([one for _, one in fresh])
+    return engine.see([header for header, _ in fresh], counts, columns, now_us)
+
+
+def _ticks(received: Sequence[NDArray[np.int64]], step_s: float) -> NDArray[np.int64]:
+    """Return the times (us) at which the clock stands: the grid wherever something came, and for a while after."""
+    step_us = round(step_s * US_PER_S)
+    came = np.unique(np.concatenate([-(-one // step_us) for one in received])) if received else np.empty(0, np.int64)
+    after = np.arange(0, round(_QUIET_S / step_s) + 1)
+    gaps = np.diff(came, append=came[-1:] + 1) > 1
+    lull = (came[gaps][:, None] + after).ravel()
+    if len(came):
+        lull = lull[lull < came[-1]]
+    return np.union1d(came, lull) * step_us

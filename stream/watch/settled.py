@@ -1,0 +1,198 @@
+"""The settled tier: one stretch of one origin through every detector, in the order in which one needs another.
+
+Technical detectors see what the device told; what any of them distrusts has quality 0 for all after them. Then those of
+the whole patient, then the person track, which lends motion and sleep to whatever lacks them, then the physiological.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.event import Origin as AlertOrigin
+from stream.detectors.finding import Finding
+from stream.detectors.observation import Observations, copied, pick
+from stream.detectors.protocol import Detector, Person, Technical
+from stream.detectors.track import enrich, take
+from stream.watch.events import PATIENT_ORIGIN
+from stream.watch.inbox import Stretch
+from stream.watch.memory import Origin, Patient
+from vitals.ids import DeviceId
+
+
+class Told(NamedTuple):
+    """A finding, whose it is, by which detector, and what is known of the person and the device."""
+
+    finding: Finding
+    origin: AlertOrigin
+    source: str
+    person: Person
+
+
+@dataclass(slots=True)
+class Failures:
+    """How often a detector broke, by name. It then begins afresh: one person's data must not end everybody's watch."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    strict: bool = False  # tests want the error itself
+
+    def of(self, name: str) -> None:
+        """Count one; call it while the exception is handled."""
+        if self.strict:
+            raise  # noqa: PLE0704 - the exception that is being handled
+        self.counts[name] += 1
+
+
+def origin_of(origin: Origin) -> AlertOrigin:
+    """Return an origin as alerts name it."""
+    device, app = origin.key
+    return AlertOrigin(device_id=DeviceId(device), source_app=app)
+
+
+def take_in(patient: Patient, origin: Origin, rows: Observations, until_us: int, failures: Failures) -> list[Told]:
+    """Give every detector `rows` (ordered by end, not empty) and return what they find."""
+    stretch = _Stretch(patient, origin, until_us, failures)
+    if not patient.plan.tracks:
+        return []
+    technical = patient.plan.technical
+    distrust = np.zeros(len(rows), np.bool_)
+    for one in technical:
+        if not one.per_patient:
+            distrust |= stretch.technical(one, rows)
+    if distrust.any():
+        rows = copied(rows)
+        rows["quality"][distrust] = 0.0
+    for one in technical:
+        if one.per_patient:
+            stretch.technical(one, rows)
+    patient.track = take(patient.track, rows)
+    stretch.physiological(enrich(patient.track, rows))
+    origin.distrusted = distrusted(patient, origin, failures)
+    return stretch.told
+
+
+def repeated(patient: Patient, origin: Origin, stretch: Stretch, failures: Failures) -> list[Told]:
+    """Let the storm detector count what of a stretch had come before, and return what it finds."""
+    storm = patient.plan.storm
+    if storm is None or not (stretch.ignored or len(stretch.rows)):
+        return []
+    samples = stretch.ignored + len(stretch.rows)
+    try:
+        state = origin.states.get(storm.name) or storm.fresh()
+        origin.states[storm.name], findings = storm.take(state, stretch.ignored, samples, stretch.received_us)
+    except Exception:  # noqa: BLE001 - see Failures
+        failures.of(storm.name)
+        origin.states.pop(storm.name, None)
+        return []
+    return [Told(finding, origin_of(origin), storm.name, origin.person) for finding in findings]
+
+
+def distrusted(patient: Patient, origin: Origin, failures: Failures) -> frozenset[int]:
+    """Return the metrics of an origin that are not to be trusted as of now."""
+    found: frozenset[int] = frozenset()
+    for one in patient.plan.technical:
+        state = None if one.per_patient else origin.states.get(one.name)
+        if state is not None:
+            try:
+                found |= one.distrusted(state)
+            except Exception:  # noqa: BLE001 - see Failures
+                failures.of(one.name)
+    return found
+
+
+def overdue(patient: Patient, now_us: int, failures: Failures) -> list[Told]:
+    """Return what the clock alone says of a patient. Of an origin with samples that wait, the clock stands where its
+    settled samples end: what came since may be what is missed."""
+    told: list[Told] = []
+    known_us = now_us
+    for origin in patient.origins.values():
+        own_us = min(now_us, origin.until_us) if origin.inbox.count else now_us
+        known_us = min(known_us, own_us)
+        for one in patient.plan.technical:
+            if not one.per_patient and one.name in origin.states:
+                told += _overdue(one, origin.states, origin, own_us, failures)
+    last = next(reversed(patient.origins.values()), None)
+    for one in patient.plan.technical:
+        if one.per_patient and last is not None and one.name in patient.states:
+            told += _overdue(one, patient.states, last, known_us, failures, PATIENT_ORIGIN)
+    return told
+
+
+def _overdue(
+    one: Technical[Any],
+    states: dict[str, Any],
+    origin: Origin,
+    now_us: int,
+    failures: Failures,
+    as_origin: AlertOrigin | None = None,
+) -> list[Told]:
+    try:
+        states[one.name], findings = one.overdue(states[one.name], now_us, origin.person)
+    except Exception:  # noqa: BLE001 - see Failures
+        failures.of(one.name)
+        states.pop(one.name, None)
+        return []
+    return [Told(finding, as_origin or origin_of(origin), one.name, origin.person) for finding in findings]
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """One stretch on its way through the detectors."""
+
+    patient: Patient
+    origin: Origin
+    until_us: int
+    failures: Failures
+    told: list[Told] = field(default_factory=list)
+
+    def technical(self, one: Technical[Any], rows: Observations) -> NDArray[np.bool_]:
+        """Let a technical detector see all rows; return what it distrusts."""
+        states = self.patient.states if one.per_patient else self.origin.states
+        try:
+            state = states.get(one.name)
+            judged = one.step(one.fresh() if state is None else state, rows, self.until_us, self.origin.person)
+        except Exception:  # noqa: BLE001 - see Failures
+            self.failures.of(one.name)
+            states.pop(one.name, None)
+            return np.zeros(len(rows), np.bool_)
+        states[one.name] = judged.state
+        self._tell(one, judged.findings)
+        return judged.distrust
+
+    def physiological(self, rows: Observations) -> None:
+        """Let each detector see the rows of its metrics; what several want alike is picked once."""
+        plan, metric = self.patient.plan, rows["metric"]
+        present = 0
+        for number in np.flatnonzero(np.bincount(metric)).tolist():
+            present |= 1 << number
+        picked: dict[int, Observations] = {present: rows}
+        for row, one in enumerate(plan.detectors):
+            wanted = plan.bits[row] & present
+            if wanted:
+                mine = picked.get(wanted)
+                if mine is None:
+                    mine = picked[wanted] = pick(rows, plan.wants[row][metric])
+                self._step(one, mine)
+
+    def _step(self, one: Detector[Any], rows: Observations) -> None:
+        states = self.patient.states if one.per_patient else self.origin.states
+        try:
+            state = states.get(one.name)
+            if state is None:
+                state = one.fresh()
+            states[one.name], findings = one.step(state, rows, self.until_us, self.origin.person)
+        except Exception:  # noqa: BLE001 - see Failures
+            self.failures.of(one.name)
+            states.pop(one.name, None)
+        else:
+            if findings:
+                self._tell(one, findings)
+
+    def _tell(self, one: Detector[Any] | Technical[Any], findings: list[Finding]) -> None:
+        if findings:
+            whose = PATIENT_ORIGIN if one.per_patient else origin_of(self.origin)
+            self.told += [Told(finding, whose, one.name, self.origin.person) for finding in findings]

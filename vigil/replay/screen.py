@@ -1,0 +1,110 @@
+"""What `vigil replay` shows beside the alerts: how it read the file, the alarm burden as a table, and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from alerts.wording import NOTICE
+from vigil.replay.burden import Burden
+from vigil.replay.recording import Recording
+
+_BAR: Final = 24
+_ROW_PX, _LEFT_PX, _WIDTH_PX = 34, 260, 560
+_COLOURS: Final = ("#2f6f8f", "#c2703d")
+_LOOK: Final = (
+    'font-family="system-ui, sans-serif" font-size="13" fill="#1c2a30" role="img" aria-label="Alarm burden by rule"'
+)
+Side = tuple[str, Sequence[Burden]]
+"""What fired it, in words, and its burden."""
+
+
+def show_reading(out: Console, read: Recording, refused: dict[str, int]) -> None:
+    """Say how many samples were read and what was left out, and how the file was understood."""
+    for note in read.notes:
+        out.print(f"[dim]{note}[/]")
+    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()) if count)
+    out.print(f"{len(read.columns):,} samples over {read.hours:.1f} h" + (f"; left out: {told}" if told else ""))
+
+
+def show_burden(out: Console, sides: Sequence[Side], days: float) -> None:
+    """Print one row a rule; of two sides beside each other."""
+    rules = list(dict.fromkeys(one.rule for _, found in sides for one in found))
+    out.print(f"\nAlarm burden over {days:.2f} patient-days" + (": " + " against ".join(name for name, _ in sides)))
+    if not rules:
+        out.print("nothing fired")
+        return
+    out.print(_table(sides, rules))
+    out.print(f"[dim]{NOTICE}[/]")
+
+
+def _table(sides: Sequence[Side], rules: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("rule")
+    table.add_column("kind")
+    several = len(sides) > 1
+    for name, _ in sides:
+        of = f" ({name})" if several else ""
+        for column in ("alerts", "a patient-day", "paging", "retrospective", "cleared", "open, min"):
+            if not several or column in {"alerts", "a patient-day", "paging"}:
+                table.add_column(column + of, justify="right")
+    table.add_column("")
+    most = max(one.per_day for _, found in sides for one in found)
+    for rule in rules:
+        pair = [next((one for one in found if one.rule == rule), None) for _, found in sides]
+        kind = next(one.kind for one in pair if one is not None)
+        cells = [cell for one in pair for cell in _cells(one, several=several)]
+        newest = pair[-1].per_day if pair[-1] is not None else 0.0
+        table.add_row(rule, kind.value, *cells, "█" * round(_BAR * newest / most) if most else "")
+    return table
+
+
+def _cells(one: Burden | None, *, several: bool) -> list[str]:
+    if one is None:
+        return ["0", "0", "0"] if several else ["0"] * 6
+    cells = [f"{one.raised:,}", f"{one.per_day:.2f}", f"{one.paging:,}"]
+    if several:
+        return cells
+    lasted = "" if one.open_min is None else f"{one.open_min:.0f}"
+    return [*cells, f"{one.retrospective:,}", f"{100 * one.cleared:.0f} %", lasted]
+
+
+def write_plot(path: Path, sides: Sequence[Side], days: float) -> None:
+    """Write the burden as an SVG: a bar a rule and side, its paging part full, its length alerts a patient-day."""
+    rules = list(dict.fromkeys(one.rule for _, found in sides for one in found))
+    most = max((one.per_day for _, found in sides for one in found), default=0.0) or 1.0
+    height = 74 + _ROW_PX * max(len(rules), 1) + 18 * len(sides)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT_PX + _WIDTH_PX + 120}" height="{height}" {_LOOK}>',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        f'<text x="16" y="28" font-size="16" font-weight="600">Alerts a patient-day by rule, {days:.2f} days</text>',
+    ]
+    for row, rule in enumerate(rules):
+        y = 48 + row * _ROW_PX
+        parts.append(f'<text x="{_LEFT_PX - 12}" y="{y + 18}" text-anchor="end">{escape(rule)}</text>')
+        for side, (_, found) in enumerate(sides):
+            one = next((each for each in found if each.rule == rule), None)
+            parts += _bar(one, y + 3 + side * 13, 11 if len(sides) > 1 else 20, most, _COLOURS[side % 2])
+    if not rules:
+        parts.append('<text x="16" y="70">nothing fired</text>')
+    for side, (name, _) in enumerate(sides):
+        y = height - 18 * (len(sides) - side)
+        parts.append(f'<rect x="16" y="{y - 10}" width="12" height="12" fill="{_COLOURS[side % 2]}"/>')
+        parts.append(f'<text x="34" y="{y}">{escape(name)} (full: pages; pale: does not)</text>')
+    path.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
+
+
+def _bar(one: Burden | None, y: int, height: int, most: float, colour: str) -> list[str]:
+    if one is None:
+        return []
+    length, share = one.per_day / most * _WIDTH_PX, one.paging / one.raised
+    return [
+        f'<rect x="{_LEFT_PX}" y="{y}" width="{length:.1f}" height="{height}" fill="{colour}" fill-opacity="0.35"/>',
+        f'<rect x="{_LEFT_PX}" y="{y}" width="{length * share:.1f}" height="{height}" fill="{colour}"/>',
+        f'<text x="{_LEFT_PX + length + 6:.1f}" y="{y + height - 1}" font-size="12">{one.per_day:.2f}</text>',
+    ]
