@@ -7,7 +7,7 @@ ARGS ?=
 # How many tests run at once, at most eight: one more than there are cores, because tests wait more than they compute.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: install demo test lint bench chaos lock prerequisites clean
+.PHONY: install demo test lint bench chaos accuracy lock prerequisites clean
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
@@ -34,6 +34,9 @@ bench: install
 
 chaos: install
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+accuracy: install
+	@$(BIN)/python -m tests.accuracy $(ARGS)
 
 # Names, versions and hashes only: no file of pins says where they come from.
 lock: install

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from alerts.event import State
+from alerts.event import Kind, State
 
 NOTICE: Final = "Vigil informs, it does not diagnose. It is not a medical device and not an alarm or emergency system."
 """Stands under every message to a person."""
@@ -30,37 +30,33 @@ def moment(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def limit_sentence(
-    state: State,
-    metric: str,
-    side: str,
-    threshold: float,
-    unit: str,
-    lasted_s: float,
-    value: float,
-    measured_at: datetime,
-    *,
-    individualised: bool,
-    retrospective: bool,
+def limit_clause(
+    state: State, metric: str, side: str, threshold: float, unit: str, lasted_s: float, value: float
 ) -> str:
-    """Return the sentence of a limit that was crossed (`side` is `above` or `below`) or is no longer."""
+    """Return what is seen where a limit was crossed (`side` is `above` or `below`) or is no longer."""
     limit = quantity(threshold, unit)
     if state is State.CLEARED:
         said = f"{name(metric)} is no longer {side} {limit}"
     else:
         said = f"{name(metric)} {side} {limit} for {_lasted(lasted_s)}"
-    latest = f"last value {quantity(value, unit)}, measured {moment(measured_at)}"
-    return _finish(f"{said}; {latest}", individualised=individualised, retrospective=retrospective)
+    return f"{said}; last value {quantity(value, unit)}"
 
 
-def signal_sentence(state: State, metric: str, lasted_s: float, measured_at: datetime, *, retrospective: bool) -> str:
-    """Return the sentence of a sensor that measures nothing, or measures again. It quotes no value."""
+def signal_clause(state: State, metric: str, lasted_s: float) -> str:
+    """Return what is seen of a sensor that measures nothing, or measures again. It quotes no value."""
     if state is State.CLEARED:
-        said = f"sensor: {name(metric)} is measured again, since {moment(measured_at)}"
-    else:
-        why = "no contact or no usable signal"
-        said = f"sensor: {name(metric)} not measured for {_lasted(lasted_s)} ({why}), last told {moment(measured_at)}"
-    return _finish(said, individualised=True, retrospective=retrospective)
+        return f"sensor: {name(metric)} is measured again"
+    return f"sensor: {name(metric)} not measured for {_lasted(lasted_s)} (no contact or no usable signal)"
+
+
+def sentence(says: str, kind: Kind, measured_at: datetime, *, individualised: bool, retrospective: bool) -> str:
+    """Return the sentence of an alert from a clause that says what is seen, with when and the remarks it needs."""
+    when = ", measured" if kind is Kind.PHYSIOLOGICAL else "; as of"
+    says = says if len(says) <= _LONGEST else f"{says[: _LONGEST - 3]}..."
+    return _finish(f"{says}{when} {moment(measured_at)}", individualised=individualised, retrospective=retrospective)
+
+
+_LONGEST: Final = 380  # an alert's sentence has at most 500 characters
 
 
 def _lasted(seconds: float) -> str:

@@ -39,6 +39,17 @@ class Topic:
         return {**policy, "max.message.bytes": str(MAX_MESSAGE_BYTES), **self.extra}
 
 
+# All of it is read after each assignment, so old snapshots must go: a segment is closed after ten minutes or 16 MiB,
+# and cleaned once a tenth is stale. A tombstone stays for an hour, longer than any reading takes.
+_STATE: Final = MappingProxyType(
+    {
+        "segment.ms": "600000",
+        "segment.bytes": str(16 * 1024 * 1024),
+        "min.cleanable.dirty.ratio": "0.1",
+        "delete.retention.ms": "3600000",
+    }
+)
+
 # The broker's copy must outlive the longest outage of the database that is to be survived; alerts must outlive a
 # weekend without staff. Producers compress; `compression.type` stays the producer's.
 TOPICS: Final[tuple[Topic, ...]] = (
@@ -46,7 +57,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(SAMPLES_BACKFILL, 7 * _DAY_MS),
     Topic(WAVEFORMS, 3 * _DAY_MS),
     Topic(QUARANTINE, 30 * _DAY_MS),
-    Topic(WATCH_STATE, -1, compacted=True),
+    Topic(WATCH_STATE, -1, compacted=True, extra=_STATE),
     Topic(ALERTS, 30 * _DAY_MS, partitions=3),
     Topic(NOTIFICATIONS, 30 * _DAY_MS, partitions=3),
     Topic(NOTIFICATIONS_STATUS, 30 * _DAY_MS, partitions=3),

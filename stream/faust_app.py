@@ -39,6 +39,10 @@ class _Thread(AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - aiokafka takes it only where Faust has fixed it
         return consumer
 
+    def answered_ms(self, tp: TP) -> int | None:
+        """Return when the broker last answered a fetch of `tp`, None where it has not."""
+        return self._ensure_consumer().last_poll_timestamp(tp)  # type: ignore[no-any-return]
+
 
 class _NoOffsets(dict[TP, int | None]):
     """How far Faust has read: never known.
@@ -64,6 +68,21 @@ class WorkerConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _NoOffsets()
+        self.is_assigned = False
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Note it: until the next assignment the consumer still names the partitions that it had."""
+        self.is_assigned = False
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note it, before anybody asks where to read."""
+        self.is_assigned = True
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def answered_ms(self, tp: TP) -> int | None:
+        """Return when (ms since 1970, this machine's clock) the broker last answered a fetch of `tp`."""
+        return self._thread.answered_ms(tp)  # type: ignore[no-any-return]
 
     def on_buffer_full(self, tp: TP) -> None:
         """Do nothing: the fetcher then waits for room in the buffer.

@@ -14,7 +14,7 @@ import sys
 import uuid
 from pathlib import Path
 
-_LOGINS = ("RECORDER", "DISPATCH", "CONSOLE", "QUARANTINE", "GATEWAY")
+_LOGINS = ("RECORDER", "DISPATCH", "CONSOLE", "QUARANTINE", "GATEWAY", "WATCH")
 ENV = Path(__file__).resolve().parent.parent / ".env"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from timeseries.gate import GateReader
 
 log = structlog.get_logger(__name__)
-
-DEMO_DELAY_S: Final = 3.0
 
 
 def _gate(config: Settings) -> GateReader:
@@ -58,13 +56,21 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
 
 
 async def watch(config: Settings) -> None:
-    """Watch the live lane until told to stop."""
-    from stream.detectors.policy import ADULT, hastened
+    """Watch the live lane, and history behind it, until told to stop."""
     from stream.run import run_app
-    from stream.watch_app import watch_app
+    from stream.watch.app import WatchSettings, watch_app
+    from vigil.crowd import crowd_source
 
-    policy = ADULT if config.policy == "default" else hastened(ADULT, DEMO_DELAY_S, 2 * DEMO_DELAY_S)
-    await run_app(watch_app(config.broker(), policy=policy, session_s=config.session_s))
+    given = WatchSettings(
+        warm_up_s=config.watch_warm_up_s,
+        snapshot_s=config.watch_snapshot_s,
+        behind_s=config.watch_behind_s,
+        session_s=config.session_s,
+        backfill=config.watch_backfill,
+    )
+    async with AsyncExitStack() as stack:
+        source = await crowd_source(config, stack)
+        await run_app(watch_app(config.broker(), source=source, settings=given))
 
 
 async def dispatch(config: Settings) -> None:

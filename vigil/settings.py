@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     login_console: SecretStr | None = Field(None, min_length=16, description="the same of vigil_console")
     login_quarantine: SecretStr | None = Field(None, min_length=16, description="the same of vigil_quarantine")
     login_gateway: SecretStr | None = Field(None, min_length=16, description="the same of vigil_gateway")
+    login_watch: SecretStr | None = Field(None, min_length=16, description="the same of vigil_watch")
 
     archive_uri: str | None = Field(
         None, description="where old samples are archived: a folder, or s3://bucket/prefix?endpoint_override=..."
@@ -70,6 +71,21 @@ class Settings(BaseSettings):
     recorder_within_s: float = Field(0.1, gt=0, le=10, description="a transaction waits so long for more records")
     session_s: float = Field(6.0, ge=3, le=300, description="a dead worker's partitions move on after this")
     policy: Literal["default", "demo"] = Field("default", description="alert limits; demo has short delays")
+    policy_file: Path | None = Field(
+        None, description="a policy (TOML) that watch goes by instead of the one in force in the database"
+    )
+    policy_copy: Path = Field(
+        Path(".vigil/policy.toml"), description="where watch keeps a copy of it, for a start without the database"
+    )
+
+    watch_snapshot_s: float = Field(
+        60.0, ge=1, le=3_600, description="who is watched is written down so often; up to twice that is read again"
+    )
+    watch_warm_up_s: float = Field(
+        1_800.0, ge=60, le=604_800, description="so much of the log is read where nothing was written down"
+    )
+    watch_behind_s: float = Field(30.0, ge=5, le=3_600, description="a watch behind for so long raises an alert")
+    watch_backfill: bool = Field(True, description="false: history raises nothing, not even for review")
 
     webhook_url: HttpUrl | None = Field(None, description="where notifications are posted")
     webhook_secret: SecretStr | None = Field(None, description="signs the webhook's body (HMAC-SHA-256)")
@@ -144,7 +160,7 @@ class Settings(BaseSettings):
         given = {
             "vigil_recorder": self.login_recorder, "vigil_dispatch": self.login_dispatch,
             "vigil_console": self.login_console, "vigil_quarantine": self.login_quarantine,
-            "vigil_gateway": self.login_gateway,
+            "vigil_gateway": self.login_gateway, "vigil_watch": self.login_watch,
         }  # fmt: skip
         found = {role: secret.get_secret_value() for role, secret in given.items() if secret is not None}
         if not found:

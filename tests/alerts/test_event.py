@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from alerts.event import AlertEvent, Origin, Priority, State, alert_id, digest
-from alerts.wording import NOTICE, limit_sentence, quantity, signal_sentence
+from alerts.event import AlertEvent, Kind, Origin, Priority, State, alert_id, digest
+from alerts.wording import NOTICE, limit_clause, quantity, sentence, signal_clause
 from tests.alerts.making import an_event, at
 
 ORIGIN = Origin(device_id="d1", source_app="app")
@@ -70,33 +70,31 @@ def test_ranks() -> None:
 
 
 def test_sentences_show_unit_time_and_that_limits_are_nobodys_own() -> None:
-    said = limit_sentence(
-        State.RAISED,
-        "body_temperature",
-        "above",
-        38.5,
-        "Cel",
-        300,
-        38.94,
-        at(0),
-        individualised=False,
-        retrospective=True,
-    )
-    assert said == (
+    seen = limit_clause(State.RAISED, "body_temperature", "above", 38.5, "Cel", 300, 38.94)
+    assert sentence(seen, Kind.PHYSIOLOGICAL, at(0), individualised=False, retrospective=True) == (
         "Body temperature above 38.5 °C for 5 min; last value 38.9 °C, measured 2026-11-21 10:00:00 UTC; limits not"
         " individualised; found in data that arrived late."
     )
-    cleared = limit_sentence(
-        State.CLEARED, "spo2", "below", 90, "%", 60, 95, at(0), individualised=True, retrospective=False
+    seen = limit_clause(State.CLEARED, "spo2", "below", 90, "%", 60, 95)
+    assert (
+        sentence(seen, Kind.PHYSIOLOGICAL, at(0), individualised=True, retrospective=False)
+        == "Oxygen saturation is no longer below 90 %; last value 95 %, measured 2026-11-21 10:00:00 UTC."
     )
-    assert cleared == "Oxygen saturation is no longer below 90 %; last value 95 %, measured 2026-11-21 10:00:00 UTC."
 
 
 def test_a_technical_sentence_speaks_of_the_sensor_and_quotes_no_value() -> None:
     for state in (State.RAISED, State.CLEARED):
-        said = signal_sentence(state, "heart_rate", 60, at(0), retrospective=False)
+        seen = signal_clause(state, "heart_rate", 60)
+        said = sentence(seen, Kind.TECHNICAL, at(0), individualised=True, retrospective=False)
         assert said.startswith("Sensor: heart rate ")
+        assert said.endswith("; as of 2026-11-21 10:00:00 UTC.")
         assert "/min" not in said
+
+
+def test_a_sentence_fits_whatever_a_detector_says() -> None:
+    said = sentence("x" * 900, Kind.TECHNICAL, at(0), individualised=False, retrospective=True)
+    assert len(said) <= 500
+    assert said.endswith("; found in data that arrived late.")
 
 
 def test_quantities() -> None:

@@ -42,7 +42,7 @@ RUNNING = sorted(OURS.keys() - ONE_SHOT - TOOLS)
 _RECORDERS = {"recorder", "recorder-backfill", "recorder-waveforms"}
 ROLE = dict.fromkeys(_RECORDERS, "vigil_recorder") | {
     "dispatch": "vigil_dispatch", "console": "vigil_console", "quarantine-feed": "vigil_quarantine",
-    "gateway": "vigil_gateway",
+    "gateway": "vigil_gateway", "watch": "vigil_watch",
 }  # fmt: skip
 OWNER = {"migrate", "logins", "rollup", "lifecycle", "cli"}
 DATABASE = {*ROLE, *OWNER}
