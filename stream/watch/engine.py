@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -196,7 +197,8 @@ class Engine:
                 events += self._settle(patient, now_us)
             if origin.awake or fetch.alarms[record]:
                 limits = self._roster.limits_of(patient, origin)
-                found = list(judge(origin, patient.track, limits, rows, now_us))
+                doubted = partial(settled.foreseen, patient, origin, self._failures)
+                found = list(judge(origin, patient.track, limits, rows, now_us, doubted))
                 told = [Told(one, settled.origin_of(origin), LIMITS, origin.person) for one in found]
                 events += self._events(patient, told, now_us)
         inbox.put(rows)

@@ -10,12 +10,13 @@ what came just before is then still in the inbox. All the rest of the time its s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from alerts.event import Kind
 from stream.detectors.finding import Finding
 from stream.detectors.limits import Rule
 from stream.detectors.observation import Observations, copied, follows, joined, merge, pick
@@ -24,6 +25,7 @@ from stream.detectors.sustain import NEVER, Code, Sustained, Window, advance
 from stream.detectors.track import Track, enrich
 from stream.watch.events import finding_of, going_on
 from stream.watch.memory import Origin, Series
+from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S
 
 DOUBTED: Final = 0.25
@@ -34,12 +36,19 @@ DOUBTED: Final = 0.25
 class _Step:
     policy: WatchPolicy
     now_us: int
+    doubted: Doubted
 
 
-def judge(origin: Origin, track: Track, policy: WatchPolicy, part: Observations, now_us: int) -> Iterator[Finding]:
+Doubted = Callable[[], frozenset[int]]
+"""Asked before a limit raises: the metrics that, by all that waits, are not to be trusted after all."""
+
+
+def judge(
+    origin: Origin, track: Track, policy: WatchPolicy, part: Observations, now_us: int, doubted: Doubted = frozenset
+) -> Iterator[Finding]:
     """Judge one record's rows of an origin, which are not yet in its inbox; findings come metric by metric."""
     metrics = set(origin.awake) | set(part["metric"][part["alarm"]].tolist())
-    at = _Step(policy, now_us)
+    at = _Step(policy, now_us, doubted)
     for metric in sorted(metrics):
         rules = policy.by_metric.get(metric)
         if rules is None:
@@ -153,6 +162,10 @@ def _run(series: Series, rule: Rule, state: Sustained, window: Window, at: _Step
         found += _now_live(series, rule, state, rest.pick(rest.start_us <= after.at_us), at)
         if transition is None:
             return state, found
+        if not transition.cleared and rule.kind is Kind.PHYSIOLOGICAL and BY_CODE[rule.metric].number in at.doubted():
+            # It has to hold once more: by then the samples are either settled as doubtful or have shown that they live.
+            state = Sustained(at_us=transition.at_us)
+            continue
         finding = finding_of(rule, transition)
         if transition.cleared:
             series.retrospective.discard(rule.name)

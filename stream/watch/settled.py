@@ -19,7 +19,7 @@ from stream.detectors.observation import Observations, copied, pick
 from stream.detectors.protocol import Detector, Person, Technical
 from stream.detectors.track import enrich, take
 from stream.watch.events import PATIENT_ORIGIN
-from stream.watch.inbox import Stretch
+from stream.watch.inbox import Stretch, ends, in_order
 from stream.watch.memory import Origin, Patient
 from vitals.ids import DeviceId
 
@@ -99,6 +99,25 @@ def distrusted(patient: Patient, origin: Origin, failures: Failures) -> frozense
         if state is not None:
             try:
                 found |= one.distrusted(state)
+            except Exception:  # noqa: BLE001 - see Failures
+                failures.of(one.name)
+    return found
+
+
+def foreseen(patient: Patient, origin: Origin, failures: Failures) -> frozenset[int]:
+    """Return the metrics that would not be trusted if what waits were settled now; nothing is remembered of it.
+
+    A flat line is known from its samples, and the newest of those still wait when a limit has been passed for a minute.
+    """
+    rows = in_order(origin.inbox.rows())[0]
+    rows = pick(rows, (ends(rows) > origin.done_us[rows["metric"]]) & ~rows["deleted"])
+    found = origin.distrusted
+    for one in patient.plan.technical if len(rows) else ():
+        if not one.per_patient:
+            state = origin.states.get(one.name)
+            try:
+                judged = one.step(one.fresh() if state is None else state, rows, int(ends(rows)[-1]), origin.person)
+                found |= one.distrusted(judged.state)
             except Exception:  # noqa: BLE001 - see Failures
                 failures.of(one.name)
     return found

@@ -74,10 +74,9 @@ def _raised(event: AlertEvent) -> Raised:
     return Raised(event.rule, event.kind, event.priority, at_us, not event.retrospective, event.state.value)
 
 
-def healthy(patients: int = 100, days: int = 1, scenarios: Sequence[str] = HEALTHY) -> dict[str, Any]:
+def healthy(patients: int = 100, days: int = 1) -> dict[str, Any]:
     """Return the burden of healthy people a patient-day, with exercise, athletes, beta blockers and ectopy."""
-    people = cohort(patients, 71, START_US, START_US + days * DAY_US, scenarios=scenarios, cadences_s=ALL_CADENCES_S)
-    found = _each(_one_healthy, [(who, days) for who in people])
+    found = _each(_one_healthy, [(number, patients, days) for number in range(patients)])
     total = patients * days
     tiers: dict[str, Counter[str]] = {"paging": Counter(), "digest": Counter(), "technical": Counter()}
     for raised in found:
@@ -96,27 +95,28 @@ def _tier(one: Raised) -> str:
     return "technical" if one.kind is Kind.TECHNICAL else "digest"
 
 
-def _one_healthy(job: tuple[Wearer, int]) -> list[Raised]:
-    who, days = job
-    return watched(who, START_US, START_US + days * DAY_US)
+def _one_healthy(job: tuple[int, int, int]) -> list[Raised]:
+    number, patients, days = job
+    end_us = START_US + days * DAY_US
+    people = cohort(patients, 71, START_US, end_us, scenarios=HEALTHY, cadences_s=ALL_CADENCES_S)
+    return watched(people[number], START_US, end_us)
 
 
 def faults(patients: int = 6, hours: int = 24) -> dict[str, Any]:
     """Return, by fault of a device or line, what is raised of healthy people: nothing physiological."""
     found: dict[str, Any] = {}
-    for fault in FAULTS:
-        people = cohort(patients, 5, START_US, START_US + hours * HOUR_US, faults=[fault])
-        raised = [one for each in _each(_one_faulty, [(who, hours) for who in people]) for one in each]
-        found[fault] = {
-            "physiological": dict(Counter(one.rule for one in raised if one.kind is Kind.PHYSIOLOGICAL)),
-            "technical": dict(Counter(one.rule for one in raised if one.kind is Kind.TECHNICAL)),
-        }
+    jobs = [(fault, number, patients, hours) for fault in FAULTS for number in range(patients)]
+    for (fault, *_), raised in zip(jobs, _each(_one_faulty, jobs), strict=True):
+        told = found.setdefault(fault, {"physiological": Counter(), "technical": Counter()})
+        for one in raised:
+            told[one.kind.value][one.rule] += 1
     return {"patients_each": patients, "hours": hours, "by_fault": found}
 
 
-def _one_faulty(job: tuple[Wearer, int]) -> list[Raised]:
-    who, hours = job
-    return watched(who, START_US, START_US + hours * HOUR_US)
+def _one_faulty(job: tuple[str, int, int, int]) -> list[Raised]:
+    fault, number, patients, hours = job
+    end_us = START_US + hours * HOUR_US
+    return watched(cohort(patients, 5, START_US, end_us, faults=[fault])[number], START_US, end_us)
 
 
 def deterioration(patients: int = 30) -> dict[str, Any]:

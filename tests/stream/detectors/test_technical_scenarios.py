@@ -1,7 +1,7 @@
 """Devices that go wrong, through the engine: technical alerts, and nothing physiological at all."""
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -36,8 +36,9 @@ def bad(samples: SampleColumns, *codes: str) -> NDArray[np.bool_]:
     return inside & np.isin(samples.metric, [number_of(code) for code in codes])
 
 
-def events(*told: SampleColumns) -> list[AlertEvent]:
-    engine = Engine(Everyone(technical_plan()))
+def events(*told: SampleColumns, settle_every_s: float | None = None) -> list[AlertEvent]:
+    plan = technical_plan()
+    engine = Engine(Everyone(plan if settle_every_s is None else replace(plan, settle_every_s=settle_every_s)))
     return list(replay(engine, [(HEADER, SampleColumns.concat(list(told)))], step_s=15.0))
 
 
@@ -50,11 +51,12 @@ def kinds(found: list[AlertEvent]) -> tuple[Counter[str], Counter[str]]:
     return Counter(technical), Counter(other)
 
 
+@pytest.mark.parametrize("settle_every_s", [10.0, 30.0, 120.0])
 @pytest.mark.parametrize(("metric", "value"), [("heart_rate", 140.0), ("heart_rate", 35.0), ("spo2", 85.0)])
-def test_a_flat_line_that_looks_alarming_is_a_sensor(metric: str, value: float) -> None:
+def test_a_flat_line_that_looks_alarming_is_a_sensor(metric: str, value: float, settle_every_s: float) -> None:
     samples = worn()
     samples.value[bad(samples, metric)] = value
-    found = events(samples)
+    found = events(samples, settle_every_s=settle_every_s)
     technical, other = kinds(found)
     assert not other
     assert technical["stuck_value"] == 1
