@@ -56,12 +56,19 @@ async def look(live: Live, reach: Reach, clock: Clock) -> None:
     """For ever: what the clock alone says, of partitions that are caught up; and whether all are."""
     for turn in count():
         for held in list(live.held.values()):
+            _count_broken(held.watched)
             is_due = (turn + held.watched.partition[1]) % _OVERDUE_EVERY == 0
             if _look(held, reach) and is_due:
                 live.tell(held.watched, held.watched.engine.overdue(clock()))
         if live.holds:
             _judge_pipeline(live, clock)
         await asyncio.sleep(_LOOK_S)
+
+
+def _count_broken(watched: PartitionWatch) -> None:
+    for name, times in watched.engine.take_failures().items():
+        metrics.BROKEN.labels(name).inc(times)
+        log.error("watch_detector_broken", detector=name, times=times)
 
 
 def _look(held: Held, reach: Reach) -> bool:

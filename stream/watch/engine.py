@@ -71,6 +71,10 @@ class Engine:
         """How often a detector broke and began afresh, by its name."""
         return dict(self._failures.counts)
 
+    def take_failures(self) -> dict[str, int]:
+        """Return how often detectors broke since this was last asked."""
+        return self._failures.taken()
+
     def see(
         self,
         headers: Sequence[BatchHeader | None],

@@ -31,6 +31,10 @@ class Watching(Protocol):
         """Settle everything up to the newest sample."""
         ...
 
+    def take_failures(self) -> dict[str, int]:
+        """Return how often detectors broke, by name, since this was last asked."""
+        ...
+
     def overdue(self, now_us: int) -> list[AlertEvent]:
         """Return what the clock alone says; only asked while the partition is caught up."""
         ...

@@ -20,7 +20,10 @@ from vitals.clock import US_PER_S
 STEP_S: Final = 5.0
 _GAPS_EVERY_S: Final = 30.0
 _QUIET_S: Final = 600.0
-"""Nothing received for longer than this: the clock leaps over the rest, a few looks at what is overdue aside."""
+_SILENCE_S: Final = 26 * 3_600.0
+_LOOK_S: Final = 300.0
+"""Nothing received for longer than the first: the clock only looks now and then, and after the second not at all.
+What silence raises carries its own times, so a late look finds the same."""
 
 Told = tuple[BatchHeader, SampleColumns]
 
@@ -73,9 +76,10 @@ def _ticks(received: Sequence[NDArray[np.int64]], step_s: float) -> NDArray[np.i
     """Return the times (us) at which the clock stands: the grid wherever something came, and for a while after."""
     step_us = round(step_s * US_PER_S)
     came = np.unique(np.concatenate([-(-one // step_us) for one in received])) if received else np.empty(0, np.int64)
-    after = np.arange(0, round(_QUIET_S / step_s) + 1)
-    gaps = np.diff(came, append=came[-1:] + 1) > 1
-    lull = (came[gaps][:, None] + after).ravel()
-    if len(came):
-        lull = lull[lull < came[-1]]
-    return np.union1d(came, lull) * step_us
+    after = np.union1d(np.arange(0, _QUIET_S, step_s), np.arange(_QUIET_S, _SILENCE_S, _LOOK_S))
+    after = np.unique(np.ceil(after / step_s).astype(np.int64))
+    gap = np.diff(came)
+    wide = np.flatnonzero(gap > 1)
+    looks = np.searchsorted(after, gap[wide])  # those before the next sample
+    nth = np.arange(looks.sum()) - np.repeat(np.cumsum(looks) - looks, looks)
+    return np.union1d(came, np.repeat(came[wide], looks) + after[nth]) * step_us

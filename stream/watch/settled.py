@@ -39,12 +39,19 @@ class Failures:
 
     counts: Counter[str] = field(default_factory=Counter)
     strict: bool = False  # tests want the error itself
+    _new: Counter[str] = field(default_factory=Counter)
 
     def of(self, name: str) -> None:
         """Count one; call it while the exception is handled."""
         if self.strict:
             raise  # noqa: PLE0704 - the exception that is being handled
         self.counts[name] += 1
+        self._new[name] += 1
+
+    def taken(self) -> dict[str, int]:
+        """Return what was counted since this was last asked."""
+        new, self._new = dict(self._new), Counter()
+        return new
 
 
 def origin_of(origin: Origin) -> AlertOrigin:

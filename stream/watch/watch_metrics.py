@@ -36,3 +36,6 @@ GAPS: Final = Counter("vigil_watch_gaps", "Gaps in the offsets that were read ag
 CROWD_AGE: Final = Gauge("vigil_watch_crowd_age_seconds", "Since profiles, policies and consents were last read")
 CROWD_FAILURES: Final = Counter("vigil_watch_crowd_failures", "Attempts to read them that found the database away")
 WAITING: Final = Gauge("vigil_watch_waiting_events", "Alert events that the broker has not acknowledged")
+BROKEN: Final = Counter(
+    "vigil_watch_detectors_broken", "Detectors that failed on somebody's data and began afresh", ["detector"]
+)

@@ -65,6 +65,9 @@ class FakeEngine:
     def finish(self, now_us: int) -> list[AlertEvent]:
         return []
 
+    def take_failures(self) -> dict[str, int]:
+        return {}
+
     def overdue(self, now_us: int) -> list[AlertEvent]:
         told, self.silent = self.silent, []
         return told
