@@ -9,9 +9,12 @@ from typing import Final
 from alerts.episode import Episode
 from alerts.event import AlertEvent, Audience, Kind, Priority, State
 from alerts.notification import Notification, notification_id
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 LOG: Final = "log"
 WEBHOOK: Final = "webhook"
+HEARTBEAT: Final = "heartbeat"
+"""The channel of the synthetic patient, and of nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,13 @@ class RoutingPolicy:
 def default_policy(*, webhook: bool) -> RoutingPolicy:
     """Technical alerts to the operators' log, all physiological ones to the digest, a page from medium upwards.
 
-    Without a webhook nothing pages: everything stands in the log.
+    Without a webhook nothing pages: everything stands in the log. What is of the synthetic patient goes the way of any
+    alert, to a channel that notes that it came.
     """
     routes = [
         Route("operators", LOG, frozenset({Kind.TECHNICAL})),
         Route("digest", LOG, frozenset({Kind.PHYSIOLOGICAL})),
+        Route("heartbeat", HEARTBEAT, frozenset(Kind)),
     ]
     if webhook:
         told = frozenset({State.RAISED, State.ESCALATED})
@@ -80,6 +85,8 @@ def decide(policy: RoutingPolicy, episode: Episode, event: AlertEvent, now: date
 
 
 def _concerns(route: Route, episode: Episode, event: AlertEvent) -> bool:
+    if (event.patient_id == SYNTHETIC) is not (route.channel == HEARTBEAT):
+        return False  # the synthetic patient's alerts reach nobody, and nobody else's go where nobody looks
     if event.audience is not route.audience or event.kind not in route.kinds or event.state not in route.states:
         return False
     if event.priority.rank < route.min_priority.rank:

@@ -2,7 +2,7 @@
 
 A group of its own: with the database down it waits (and tries again, for ever), while alerts go on being dispatched and
 delivered. Offsets are committed after the database's commit, and every row has a key of its own: nothing is lost,
-nothing stands there twice.
+nothing stands there twice. What is of the synthetic patient (`stream.heartbeat`) is told to nobody and kept nowhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ingest.topics import ALERTS, NOTIFICATIONS, NOTIFICATIONS_STATUS
 from stream.kafka import MAX_BACKOFF_S, commit, decoded, forever, group_consumer
 from timeseries.alert_store import AlertRow, AttemptRow, NotificationRow
 from timeseries.model import StoreRefused, StoreUnavailable
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 GROUP: Final = "vigil-ledger"
 STORED: Final = Counter("vigil_ledger_stored", "Messages stored", ["what"])
@@ -27,6 +28,7 @@ REFUSED: Final = Counter("vigil_ledger_refused", "Messages that the database ref
 
 _log = structlog.get_logger(__name__)
 _SERVICE: Final = "ledger"
+_SYNTHETIC: Final = SYNTHETIC.encode()
 _POLL_MS: Final = 200
 
 
@@ -86,7 +88,8 @@ async def run(
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=500)
             page = Page()
             for record in (record for records in batches.values() for record in records):
-                _enter(page, topics, record)
+                if record.key != _SYNTHETIC:
+                    _enter(page, topics, record)
             await save(store, page, max_backoff_s)
             await commit(consumer, _SERVICE, {where: records[-1].offset + 1 for where, records in batches.items()})
 

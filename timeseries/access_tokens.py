@@ -19,6 +19,8 @@ from vitals.access import Kind, NewToken, new_token
 from vitals.errors import VigilError
 from vitals.gate import DeviceState
 from vitals.ids import InvalidId, PatientId, device_id, is_opaque, patient_id
+from vitals.synthetic import DEVICE as SYNTHETIC_DEVICE
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 SQL: Final = load("access")
 LONGEST: Final = timedelta(days=730)
@@ -40,6 +42,7 @@ class Wanted:
     """What a token is to open. At least one of `patient` and `devices`; `subject` is (issuer, subject) of a platform.
 
     `kind` None: what follows from the rest. `certificate_sha256`: hex, of a client certificate. `note`: an opaque word.
+    `synthetic`: the heartbeat asks; only it may speak for the synthetic patient.
     """
 
     patient: str | None = None
@@ -49,11 +52,14 @@ class Wanted:
     certificate_sha256: str | None = None
     subject: tuple[str, str] | None = None
     note: str | None = None
+    synthetic: bool = False
 
     def checked_kind(self) -> Kind:
         """Return what kind it is. Raises `TokenRefused` where its parts do not go together, `InvalidId`."""
         if self.patient is None and not self.devices:
             raise TokenRefused("say whom it speaks for: a patient, devices, or one device of a patient")
+        if self.synthetic is not (self.patient == SYNTHETIC) or SYNTHETIC_DEVICE in self.devices:
+            raise TokenRefused(f"{SYNTHETIC} is the synthetic patient: vigil heartbeat --new-token makes its token")
         if not timedelta(0) < self.lasts <= LONGEST:
             raise TokenRefused(f"a token lasts for up to {LONGEST.days} days; rotate it before it ends")
         if len(set(self.devices)) != len(self.devices) or len(self.devices) > MOST_DEVICES:

@@ -23,7 +23,8 @@ class Checkup:
     `progress`: (topic, seconds since something was stored, age of the newest stored record). `dirty`: (hours that wait
     for rollups, age of the oldest). `rejected`: (reason, samples) of the last day. `devices`: (active, worn by nobody,
     never heard). `consents`: (patients with a standing consent for care, patients heard in a week without one).
-    `tokens`: (that stand, that end within two weeks, that were never used).
+    `tokens`: (that stand, that end within two weeks, that were never used). `heartbeat`: (age in seconds of the newest
+    stored sample of the synthetic patient, None where there is none).
     """
 
     server: str
@@ -38,6 +39,7 @@ class Checkup:
     devices: tuple[int, int, int] | None = None
     consents: tuple[int, int] | None = None
     tokens: tuple[int, int, int] | None = None
+    heartbeat: tuple[float | None] | None = None
 
 
 def checkup(url: str, roles: Sequence[str], *, prepare_threshold: int | None = 5) -> Checkup:
@@ -60,6 +62,7 @@ def checkup(url: str, roles: Sequence[str], *, prepare_threshold: int | None = 5
             devices=ask.one("devices"),
             consents=ask.one("consents"),
             tokens=ask.one("tokens"),
+            heartbeat=ask.one("heartbeat"),
         )
 
 

@@ -32,6 +32,7 @@ from timeseries.console_model import (
     level_of,
 )
 from timeseries.queries import load
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 _SQL: Final = load("console")
 _SERIES: Final = itemgetter("patient_id", "metric", "device_id", "source_app")
@@ -106,6 +107,7 @@ class ConsoleReader:
         They come from the level that fits the step (`level_of`), in whole buckets of it. What the rollups have not seen
         yet comes from the samples; in steps of 15 minutes or more only the newest 24 such hours do.
         """
+        patients = [one for one in patients if one != SYNTHETIC]
         values: dict[str, Any] = {
             "patients": list(patients), "metrics": list(metrics), "from": start, "to": end, "step": step_s
         }  # fmt: skip

@@ -32,7 +32,7 @@ _LIVE: Final = ("vitals_1m", "vitals_15m", "vitals_1h")
 _MADE: Final = (
     "vitals_1m_history", "vitals_15m_history", "vitals_1h_history", "dirty_ranges", "late_hours", "vitals_1d",
     "daily_summary", "trends", "dirty_days", "zones_told", "annotations", "alert_evidence", "care_profiles",
-    "device_bindings",
+    "device_bindings", "reviews", "review_looks",
 )  # fmt: skip
 _TOLD: Final = ("notifications", "alerts", "reader_scopes")
 

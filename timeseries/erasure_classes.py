@@ -27,6 +27,7 @@ _TOLD: Final = (
     ("delivery_attempts", "delete_attempts_of_class"),
     ("notifications", "delete_notifications_of_class"),
     ("alerts", "delete_alerts_of_class"),
+    ("reviews", "delete_reviews_of_class"),
     ("quarantine_outbox", "delete_outbox_of_class"),
     ("quarantine", "delete_quarantined_of_class"),
     ("quarantine_records", "withhold_records"),

@@ -16,6 +16,7 @@ from vitals.catalogue import BY_CODE
 from vitals.errors import VigilError
 from vitals.gate import DeviceState
 from vitals.ids import InvalidId, device_id, is_opaque, patient_id
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 _SQL: Final = load("registry")
 
@@ -120,6 +121,8 @@ class Registry:
     def bind(self, device: str, patient: str, start: datetime, end: datetime | None = None) -> None:
         """Note who wears a device, from when (to when). Raises `RegistryRefused` where another wears it then."""
         values = {"patient": patient_id(patient), "from": start, "to": end, "who": self._who}
+        if SYNTHETIC in {patient, device}:
+            raise RegistryRefused(f"{SYNTHETIC} is the synthetic patient and its device: nobody wears or is that")
         with self._changing(device) as (key, state):
             if state == DeviceState.RETIRED:
                 raise RegistryRefused(f"{device} is retired: nobody wears it any more")

@@ -14,7 +14,7 @@ import sys
 import uuid
 from pathlib import Path
 
-_LOGINS = ("RECORDER", "DISPATCH", "CONSOLE", "QUARANTINE", "GATEWAY", "WATCH")
+_LOGINS = ("RECORDER", "DISPATCH", "CONSOLE", "QUARANTINE", "GATEWAY", "WATCH", "HEARTBEAT")
 ENV = Path(__file__).resolve().parent.parent / ".env"
 
 

@@ -19,7 +19,11 @@ from vigil.commands import (
     erase,
     hold,
     imports,
+    policy,
+    profile,
     quarantine,
+    replay,
+    review,
     services,
     simulate,
     token,
@@ -44,6 +48,7 @@ services.register(app)
 data.register(app)
 erase.register(app)
 imports.register(app)
+replay.register(app)
 doctor.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(topics.app, name="topics")
@@ -53,6 +58,9 @@ app.add_typer(device.app, name="device")
 app.add_typer(token.app, name="token")
 app.add_typer(consent.app, name="consent")
 app.add_typer(hold.app, name="hold")
+app.add_typer(policy.app, name="policy")
+app.add_typer(profile.app, name="profile")
+app.add_typer(review.app, name="review")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(archive.app, name="archive")
 app.add_typer(data.healthkit, name="healthkit")

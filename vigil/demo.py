@@ -27,6 +27,7 @@ from vigil.demo_wearers import stream_wearers, wearers
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import preferred_port
 from vigil.embedded.postgres import EmbeddedPostgres
+from vigil.heartbeat_token import new as new_token
 from vigil.supervisor import Supervisor, workers
 from vitals.clock import system_clock
 from vitals.errors import VigilError
@@ -35,7 +36,9 @@ ADDRESSES: Final = Path(tempfile.gettempdir()) / "vigil-demo.json"
 """Where `vigil healthkit import --demo` finds a running demo; readable by its owner only."""
 _PARTITIONS: Final = 4
 # No waveform is simulated and nothing listens to the quarantine: two processes fewer on a small machine.
-_SERVICES: Final = ("watch", "gateway", "recorder", "dispatch", "notifier", "console", "recorder-backfill", "rollup")
+_SERVICES: Final = (
+    "watch", "gateway", "recorder", "dispatch", "notifier", "console", "recorder-backfill", "rollup", "heartbeat"
+)  # fmt: skip
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # An embedded PostgreSQL lives for minutes and is thrown away: fsync protects nothing here.
 _THROWAWAY: Final = {"fsync": "off", "shared_buffers": "128MB"}
@@ -79,6 +82,7 @@ def run(options: Options) -> None:
         tokens = pair(postgres.url, [*(one.patient_id for one in people), YOU])
         receiver = stack.enter_context(Receiver())
         environment = _environment(postgres.url, broker.bootstrap, receiver.url, folder)
+        environment |= _heartbeat(postgres.url, environment["VIGIL_GATEWAY_PORT"])
         stack.enter_context(_announced(environment))
         screen.say("starting the services")
         supervisor = stack.enter_context(Supervisor(workers(_SERVICES, environment, folder)))
@@ -130,6 +134,16 @@ def _environment(url: str, bootstrap: str, webhook: str, folder: Path) -> dict[s
         "VIGIL_GATEWAY_FOLDER": str(folder / "gateway"),
         "VIGIL_LOG_FORMAT": "json",
         "VIGIL_PARTITIONS": str(_PARTITIONS),
+    }
+
+
+def _heartbeat(url: str, gateway_port: str) -> dict[str, str]:
+    """The synthetic patient passes the gateway too; its samples are in none of the figures."""
+    return {
+        "VIGIL_HEARTBEAT_GATEWAY_URL": f"http://127.0.0.1:{gateway_port}",
+        "VIGIL_HEARTBEAT_TOKEN": new_token(url),
+        "VIGIL_HEARTBEAT_PERIOD_S": "10",
+        "VIGIL_HEARTBEAT_MISSING_S": "60",
     }
 
 

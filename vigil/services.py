@@ -105,12 +105,12 @@ async def dispatch(config: Settings) -> None:
 
 async def notifier(config: Settings) -> None:
     """Deliver notifications until told to stop."""
-    from alerts.channels import Channel, LogChannel, WebhookChannel
-    from alerts.routing import LOG, WEBHOOK
+    from alerts.channels import Channel, HeartbeatChannel, LogChannel, WebhookChannel
+    from alerts.routing import HEARTBEAT, LOG, WEBHOOK
     from stream import notifier as notifying
 
     async with AsyncExitStack() as stack:
-        channels: dict[str, Channel] = {LOG: LogChannel(config.notification_log)}
+        channels: dict[str, Channel] = {LOG: LogChannel(config.notification_log), HEARTBEAT: HeartbeatChannel()}
         if config.webhook_url is not None:
             secret = None if config.webhook_secret is None else config.webhook_secret.get_secret_value()
             channels[WEBHOOK] = WebhookChannel(str(config.webhook_url), secret=secret)
@@ -118,6 +118,36 @@ async def notifier(config: Settings) -> None:
             stack.push_async_callback(channel.close)
         session_ms = round(config.session_s * 1_000)
         await _until_told(notifying.run(config.broker(), channels, session_timeout_ms=session_ms))
+
+
+async def heartbeat(config: Settings) -> None:
+    """Send the synthetic patient's samples and look for them at the other end, until told to stop."""
+    from alerts.channels import WebhookChannel
+    from stream import heartbeat as beating
+    from stream.heartbeat_doors import BrokerDoor, Door, GatewayDoor
+    from stream.heartbeat_pulse import Patience
+    from stream.heartbeat_telling import Operators
+    from timeseries.beat_reader import BeatReader
+
+    url, token, broker = config.heartbeat_gateway_url, config.heartbeat_token, config.broker()
+    patience = Patience(config.heartbeat_missing_s, config.heartbeat_period_s, config.database_url is not None)
+    async with AsyncExitStack() as stack:
+        timeout_s = min(10.0, max(2.0, config.heartbeat_period_s / 3))
+        door: Door = BrokerDoor(broker, timeout_s=timeout_s)
+        if url is not None and token is not None:
+            door = GatewayDoor(str(url), token.get_secret_value(), timeout_s=timeout_s)
+        stack.push_async_callback(door.close)
+        channel, shelf = None, None
+        if config.operations_url is not None:
+            secret = None if config.operations_secret is None else config.operations_secret.get_secret_value()
+            channel = WebhookChannel(str(config.operations_url), secret=secret)
+            stack.push_async_callback(channel.close)
+        if config.database_url is not None:
+            shelf = await stack.enter_async_context(BeatReader(config.database()))
+        log.info("heartbeat_starting", door=door.name, looks_into_database=shelf is not None, posts=channel is not None)
+        operators = Operators(channel)
+        heart = beating.Heart(door, operators, patience, shelf=shelf)
+        await _until_told(beating.run(broker, heart, operators))
 
 
 async def console(config: Settings) -> None:

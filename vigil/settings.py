@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     login_quarantine: SecretStr | None = Field(None, min_length=16, description="the same of vigil_quarantine")
     login_gateway: SecretStr | None = Field(None, min_length=16, description="the same of vigil_gateway")
     login_watch: SecretStr | None = Field(None, min_length=16, description="the same of vigil_watch")
+    login_heartbeat: SecretStr | None = Field(None, min_length=16, description="the same of vigil_heartbeat")
 
     archive_uri: str | None = Field(
         None, description="where old samples are archived: a folder, or s3://bucket/prefix?endpoint_override=..."
@@ -90,6 +91,21 @@ class Settings(BaseSettings):
     webhook_url: HttpUrl | None = Field(None, description="where notifications are posted")
     webhook_secret: SecretStr | None = Field(None, description="signs the webhook's body (HMAC-SHA-256)")
     notification_log: Path = Field(Path("notifications.jsonl"), description="where notifications are logged")
+
+    operations_url: HttpUrl | None = Field(None, description="where `vigil heartbeat` posts that Vigil itself fails")
+    operations_secret: SecretStr | None = Field(None, description="signs that, as the webhook's body is signed")
+    heartbeat_period_s: float = Field(
+        60.0, ge=0.5, le=600, description="how often the synthetic patient's sample goes in"
+    )
+    heartbeat_missing_s: float = Field(
+        180.0, gt=0, le=86_400, description="none came through for so long: operations are told; three periods at least"
+    )
+    heartbeat_gateway_url: HttpUrl | None = Field(
+        None, description="the gateway that it passes, with its token; unset: straight to the broker"
+    )
+    heartbeat_token: SecretStr | None = Field(
+        None, description="the synthetic patient's token, of `vigil heartbeat --new-token`"
+    )
 
     console_host: str = Field("127.0.0.1", description="beyond loopback only with VIGIL_CONSOLE_TOKEN_HASH")
     console_port: Port = Field(8_080, description="where the console listens")
@@ -161,6 +177,7 @@ class Settings(BaseSettings):
             "vigil_recorder": self.login_recorder, "vigil_dispatch": self.login_dispatch,
             "vigil_console": self.login_console, "vigil_quarantine": self.login_quarantine,
             "vigil_gateway": self.login_gateway, "vigil_watch": self.login_watch,
+            "vigil_heartbeat": self.login_heartbeat,
         }  # fmt: skip
         found = {role: secret.get_secret_value() for role, secret in given.items() if secret is not None}
         if not found:

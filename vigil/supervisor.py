@@ -52,6 +52,7 @@ SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "recorder": ("recorder",),
         "dispatch": ("dispatch",),
         "notifier": ("notifier",),
+        "heartbeat": ("heartbeat",),
         "console": ("console",),
         "recorder-backfill": ("recorder", "--lane", "backfill"),
         "recorder-waveforms": ("recorder", "--lane", "waveforms"),

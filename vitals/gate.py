@@ -19,6 +19,7 @@ from vitals.adapters import is_export
 from vitals.batch import BatchHeader
 from vitals.catalogue import BY_NUMBER, RetentionClass
 from vitals.quality import Reason
+from vitals.synthetic import PATIENT, is_borrowed, is_synthetic
 
 
 class DeviceState(StrEnum):
@@ -121,6 +122,9 @@ class Gate:
 
     `people` are those of whom any consent was ever noted; they are judged by what stands. Of others everything is let
     in, with `require_consent` nothing.
+
+    The synthetic patient (`vitals.synthetic`) is nobody and always passes, by its own device only; that device tells of
+    nobody else.
     """
 
     devices: Mapping[str, DeviceRule] = field(default_factory=dict)
@@ -137,6 +141,8 @@ class Gate:
         self, patient_id: str, start_us: NDArray[np.int64], metric: NDArray[np.int16]
     ) -> NDArray[np.bool_] | None:
         """Return which samples no consent covers, None where none is missing."""
+        if patient_id == PATIENT:
+            return None
         one = self.people.get(patient_id)
         if one is None:
             return np.ones(len(start_us), np.bool_) if self.require_consent else None
@@ -150,6 +156,10 @@ class Gate:
 
     def whole(self, header: BatchHeader) -> Reason | None:
         """Return why the registry lets in nothing of a device, None where its samples are to be looked at."""
+        if is_synthetic(header.patient_id, header.device_id):
+            return None
+        if is_borrowed(header.patient_id, header.device_id):
+            return Reason.OTHER_WEARER
         rule = self.devices.get(header.device_id)
         if rule is None:
             return Reason.UNKNOWN_DEVICE if self.strict and not is_export(header.adapter) else None
@@ -173,7 +183,7 @@ class Gate:
         if reason is not None:
             return [(reason, np.ones(len(start_us), np.bool_))]
         rule = self.devices.get(header.device_id)
-        if rule is None:
+        if rule is None or is_synthetic(header.patient_id, header.device_id):
             return []
         found = []
         if rule.permitted is not None:

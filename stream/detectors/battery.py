@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
@@ -74,12 +75,12 @@ class Battery:
     def step(self, state: BatteryState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in battery levels; there are few."""
         nothing = np.zeros(len(seen), np.bool_)
-        levels = seen[seen["metric"] == _NUMBER]
+        levels = by_metric(seen).of(_NUMBER)
         findings: list[Finding] = []
-        if not len(levels):
+        if levels is None:
             return Judged(state, findings, nothing)
-        charging = (levels["context"] & int(Context.CHARGING)) != 0
-        rows = zip(levels["start_us"].tolist(), levels["value"].tolist(), charging.tolist(), strict=True)
+        charging = (levels.context & int(Context.CHARGING)) != 0
+        rows = zip(levels.start_us.tolist(), levels.value.tolist(), charging.tolist(), strict=True)
         for at_us, percent, plugged in rows:
             state, told = self._level(state, at_us, percent, plugged)
             findings += told

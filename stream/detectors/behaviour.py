@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _WEEK: Final = 7
+_MOST: Final = 1_000
 _TO_SD: Final = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
 
@@ -54,10 +55,16 @@ class ChangePolicy:
     recent_days: int = 56
 
     def __post_init__(self) -> None:
-        if self.reference_days < 2 * _WEEK or self.clear_days < 1 or self.recent_days < _WEEK:
-            raise ValueError("reference_days is at least 14, clear_days at least 1, recent_days at least 7")
-        if not 0 <= self.slack_sd < self.clip_sd <= self.decision_sd or self.clear_sd <= 0 or self.drawn < 0:
-            raise ValueError("slack_sd < clip_sd <= decision_sd, clear_sd above 0, drawn not negative")
+        least = {"reference_days": 2 * _WEEK, "clear_days": 1, "recent_days": _WEEK, "drawn": 0, "slack_sd": 0}
+        for name, lowest in least.items():
+            if not lowest <= getattr(self, name) <= _MOST:
+                raise ValueError(f"{name} is at least {lowest}, and at most {_MOST}")
+        if self.clip_sd <= self.slack_sd:
+            raise ValueError("clip_sd is above slack_sd: no day would ever count")
+        if self.decision_sd < self.clip_sd:
+            raise ValueError("decision_sd is at least clip_sd: one odd day must not raise by itself")
+        if self.clear_sd <= 0:
+            raise ValueError("clear_sd is above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ MEASURES: Final = (
     Measure("sleep_broken", "sleep_awake_min", "sleep_stage", "min", 12.0, "more broken sleep than usual", None),
 )  # fmt: skip
 WITHDRAWN: Final = "less_activity_and_later_sleep"
+_OVER: Final = "as usual again, after less activity and later sleep than usual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,34 +163,61 @@ def _built(
     )  # fmt: skip
 
 
-def _joined(days: PersonDays, found: list[tuple[Measure, Reference, Change]], alone: list[Finding]) -> list[Finding]:
+Found = list[tuple[Measure, Reference, Change]]
+
+
+def _joined(days: PersonDays, found: Found, alone: list[Finding]) -> list[Finding]:
     """Return `alone` with fewer steps and later sleep that overlap told as one, from when both were raised."""
     steps = [at for at, (measure, _, one) in enumerate(found) if measure is _STEPS and one.direction is Direction.DOWN]
     later = [at for at, (measure, _, one) in enumerate(found) if measure is _TIMING and one.direction is Direction.UP]
     told = dict(enumerate(alone))
-    for less in steps:
-        for late in later:
-            one, other = found[less][2], found[late][2]
-            ends = [end for end in (one.cleared, other.cleared) if end is not None]
-            if min(ends, default=len(days.day)) <= max(one.raised, other.raised):
-                continue
-            both = Change(Direction.DOWN, max(one.opened, other.opened), max(one.raised, other.raised),
-                          min(ends) if ends else None)  # fmt: skip
-            told[less] = _both(days, both, alone[less], alone[late])
-            told.pop(late, None)
+    for less, late in _together(found, steps, later):
+        told[less[0]] = _both(days, found, alone, less, late)
+        for at in (*less[1:], *late):
+            del told[at]
     return list(told.values())
 
 
-def _both(days: PersonDays, change: Change, less: Finding, late: Finding) -> Finding:
-    over = change.cleared is not None
-    figures = {f"steps_{name}": value for name, value in less.figures.items()}
-    figures |= {f"sleep_midpoint_min_{name}": value for name, value in late.figures.items()}
-    says = f"{less.says}; {late.says}" if not over else "as usual again, after less activity and later sleep than usual"
-    raised_us = days.end_us(change.raised)
+def _together(found: Found, steps: list[int], later: list[int]) -> list[tuple[list[int], list[int]]]:
+    """Return groups of changes that hang together by overlapping: one spell, however often a side comes and goes."""
+    groups: list[tuple[list[int], list[int]]] = []
+    for less in steps:
+        for late in later:
+            if not _overlap(found[less][2], found[late][2]):
+                continue
+            group = next((one for one in groups if less in one[0] or late in one[1]), None)
+            if group is None:
+                groups.append(group := ([], []))
+            for side, at in zip(group, (less, late), strict=True):
+                if at not in side:
+                    side.append(at)
+    return groups
+
+
+def _overlap(one: Change, other: Change) -> bool:
+    ends = [end for end in (one.cleared, other.cleared) if end is not None]
+    return not ends or min(ends) > max(one.raised, other.raised)
+
+
+def _both(days: PersonDays, found: Found, alone: list[Finding], less: list[int], late: list[int]) -> Finding:
+    """Return one spell: since its first two overlapped, until both are as usual again."""
+    firsts = [found[side[0]][2] for side in (less, late)]
+    ends = [found[at][2].cleared for at in (*less, *late)]
+    closed = [end for end in ends if end is not None]
+    opened, raised = max(one.opened for one in firsts), max(one.raised for one in firsts)
+    cleared = max(closed) if len(closed) == len(ends) else None
+    steps, sleep = alone[less[-1]], alone[late[-1]]
+    figures = {f"steps_{name}": value for name, value in steps.figures.items()}
+    figures |= {f"sleep_midpoint_min_{name}": value for name, value in sleep.figures.items()}
+    lasting_first = sorted((steps, sleep), key=lambda one: one.state is State.CLEARED)
+    says = "; ".join(one.says for one in lasting_first) if cleared is None else _OVER
+    raised_us = days.end_us(raised)
     return replace(
-        less, rule=WITHDRAWN, state=State.CLEARED if over else State.RAISED, opened_us=days.begin_us(change.opened),
-        raised_us=raised_us, changed_us=raised_us if change.cleared is None else days.end_us(change.cleared),
-        window_start_us=days.begin_us(change.opened), says=says, figures=figures,
+        steps, rule=WITHDRAWN, state=State.RAISED if cleared is None else State.CLEARED,
+        opened_us=days.begin_us(opened), raised_us=raised_us,
+        changed_us=raised_us if cleared is None else days.end_us(cleared),
+        measured_us=max(steps.measured_us, sleep.measured_us), window_start_us=days.begin_us(opened), says=says,
+        figures=figures,
     )  # fmt: skip
 
 

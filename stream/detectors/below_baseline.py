@@ -47,16 +47,18 @@ from stream.detectors.below_baseline_slots import (
     SLOT_US,
     SPO2,
     TOLD,
+    Part,
     Row,
     Slot,
 )
+from stream.detectors.by_metric import Series
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.sustain import NEVER, Code, Sustained
 from vitals.batch import NO_ZONE
 from vitals.care_profile import CareProfile
-from vitals.catalogue import number_of
+from vitals.catalogue import BY_NUMBER, number_of
 from vitals.clock import US_PER_S
 from vitals.quality import TRUSTWORTHY
 
@@ -69,6 +71,8 @@ _NO_HOUR: Final = -(1 << 40)
 _LONG_AGO: Final = -(1 << 60)
 _PENDING_US: Final = 4 * DAY_US
 _UNSEEN: Final = -1
+_METRICS: Final = frozenset({*(number_of(code) for code in TOLD), RR, _MEDICATION})
+_WANTED: Final = np.isin(np.arange(max(BY_NUMBER) + 1), list(_METRICS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class OwnBaseline:
     policy: OwnBaselinePolicy = field(default_factory=OwnBaselinePolicy)
 
     name: ClassVar[str] = "own_baseline"
-    metrics: ClassVar[frozenset[int]] = frozenset({*(number_of(code) for code in TOLD), RR, _MEDICATION})
+    metrics: ClassVar[frozenset[int]] = _METRICS
     max_bytes: ClassVar[int] = 12_000
     per_patient: ClassVar[bool] = False
 
@@ -142,17 +146,21 @@ class OwnBaseline:
         if person.profile.is_child:
             return state, []
         findings: list[Finding] = []
+        part = below_baseline_slots.part_of(seen, _WANTED)
+        if part is None:
+            return state, findings
         now = _breaks(person.profile)
         if now != state.profile:
             if state.profile != _UNSEEN:
-                state, findings = self.begin_anew(state, int(seen["start_us"][0]))
+                state, findings = self.begin_anew(state, int(part.samples.start_us[0]))
             state = replace(state, profile=now)
-        end_us = below_baseline_slots.ends_us(seen)
-        resting, moved_us = below_baseline_slots.at_rest(seen, end_us, state.moved_us, self.policy.after_motion_s)
+        end_us = part.samples.end_us
+        resting, moved_us = below_baseline_slots.at_rest(part, state.moved_us, self.policy.after_motion_s)
         for first, last in below_baseline_slots.by_slot(end_us):
-            rest = None if resting is None else resting[first:last]
-            number = int(end_us[first]) // SLOT_US
-            state, told = self._fill(state, number, seen[first:last], rest, person)
+            one, rest = part, resting
+            if last - first < len(end_us):
+                one, rest = part.pick(slice(first, last)), None if resting is None else resting[first:last]
+            state, told = self._fill(state, int(end_us[first]) // SLOT_US, one, rest, person)
             findings += told
         state = _with_slot(state, state.slot, moved_us)
         if until_us >= (state.slot.number + 1) * SLOT_US and below_baseline_slots.is_open(state.slot):
@@ -161,25 +169,24 @@ class OwnBaseline:
         return state, findings
 
     def _fill(
-        self, state: Own, number: int, part: Observations, resting: NDArray[np.bool_] | None, person: Person
+        self, state: Own, number: int, part: Part, resting: NDArray[np.bool_] | None, person: Person
     ) -> tuple[Own, list[Finding]]:
         told: list[Finding] = []
         if state.slot.number < number:
             if below_baseline_slots.is_open(state.slot):
                 state, told = self._close(state, person)
             state = replace(state, slot=below_baseline_slots.empty(number))
-        taken = part["metric"] == _MEDICATION
+        taken = part.metric == _MEDICATION
         if taken.any():
-            state, anew = self._medicated(state, part[taken])
+            state, anew = self._medicated(state, part.samples.pick(taken))
             told += anew
         return _with_slot(state, below_baseline_slots.fill(state.slot, part, resting), state.moved_us), told
 
-    def _medicated(self, state: Own, events: Observations) -> tuple[Own, list[Finding]]:
+    def _medicated(self, state: Own, events: Series) -> tuple[Own, list[Finding]]:
         """Take medication told after weeks of none for another medication than before."""
-        events = events[(events["value"] == _TAKEN) & (events["quality"] >= TRUSTWORTHY)]
-        if not len(events):
+        start = events.start_us[(events.value == _TAKEN) & (events.quality >= TRUSTWORTHY)]
+        if not len(start):
             return state, []
-        start = events["start_us"]
         # The first ever told says when somebody began to tell, not when they began to take.
         since = np.diff(start, prepend=start[0] if state.medication_us == NEVER else state.medication_us)
         told: list[Finding] = []

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.hrv import HrvPolicy, variability
 from stream.detectors.observation import Observations
 from vitals.batch import NO_ZONE
@@ -52,6 +53,7 @@ def _column_of() -> NDArray[np.int64]:
 
 _COLUMN_OF: Final = _column_of()
 _MOVING: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_NO_CONTACT: Final = int(Context.NO_CONTACT)
 _STILL: Final = int(Context.MOTION_SEDENTARY | Context.ASLEEP)
 
 
@@ -101,34 +103,51 @@ def is_open(slot: Slot) -> bool:
     return slot.number != _NO_SLOT
 
 
-def ends_us(seen: Observations) -> NDArray[np.int64]:
-    """Return when each measurement ended: the order in which samples come."""
-    duration = seen["duration_ms"]
-    start: NDArray[np.int64] = seen["start_us"]
-    return start + duration.astype(np.int64) * 1_000 if duration.any() else start
+class Part(NamedTuple):
+    """Samples in the order of their ends, with their metrics and zones: columns of shape (n,)."""
+
+    samples: Series
+    metric: NDArray[np.int16]
+    zone_min: NDArray[np.int16]
+
+    def pick(self, which: slice | NDArray[np.bool_]) -> Part:
+        """Return the samples that the mask or the slice selects."""
+        return Part(self.samples.pick(which), self.metric[which], self.zone_min[which])
 
 
-def at_rest(
-    seen: Observations, end_us: NDArray[np.int64], moved_us: int, after_motion_s: float
-) -> tuple[NDArray[np.bool_] | None, int]:
+def part_of(seen: Observations, metrics: NDArray[np.bool_]) -> Part | None:
+    """Return the samples of the metrics that a table by number names; None without any."""
+    samples, metric = by_metric(seen).several(metrics)
+    return Part(samples, metric, seen["zone_offset_min"][samples.place]) if len(metric) else None
+
+
+def at_rest(part: Part, moved_us: int, after_motion_s: float) -> tuple[NDArray[np.bool_] | None, int]:
     """Return which samples count as taken at rest (None: all), and when the wearer last moved (`moved_us`, if not)."""
-    context = seen["context"]
+    samples, end_us = part.samples, part.samples.end_us
+    context, quality = samples.context, samples.quality
     after_us = round(after_motion_s * US_PER_S)
     any_of = int(np.bitwise_or.reduce(context))
+    rested = int(end_us[0]) - moved_us > after_us
+    if not any_of & _MOVING:
+        well = not any_of & _NO_CONTACT and bool(np.minimum.reduce(quality) >= TRUSTWORTHY)
+        if rested and well and bool(((context & _STILL) != 0).all()):
+            return None, moved_us
+        moved: NDArray[np.int64] | int = moved_us
+        newest_us = moved_us
+    else:
+        if any_of == int(np.bitwise_and.reduce(context)) and not (samples.duration_ms > LONG_MS).any():
+            return np.zeros(len(context), np.bool_), int(end_us[-1])  # all of it in motion
+        moved = np.maximum.accumulate(np.where((context & _MOVING) != 0, end_us, moved_us))
+        newest_us = int(moved[-1])
     still = (context & _STILL) != 0
-    calm = not any_of & (_MOVING | int(Context.NO_CONTACT)) and int(end_us[0]) - moved_us > after_us
-    if calm and still.all() and seen["quality"].min() >= TRUSTWORTHY:
-        return None, moved_us
-    moving = (context & _MOVING) != 0
-    moved = np.maximum.accumulate(np.where(moving, end_us, moved_us))
-    zone = seen["zone_offset_min"].astype(np.int64)
+    zone = part.zone_min.astype(np.int64)
     local_us = end_us + np.where(zone == NO_ZONE, 0, zone) * (60 * US_PER_S)
-    still |= (local_us % DAY_US < SMALL_HOURS * HOUR_US) & ~moving
+    still |= (local_us % DAY_US < SMALL_HOURS * HOUR_US) & ((context & _MOVING) == 0)
     still &= end_us - moved > after_us
     # How somebody was when a long measurement ended says nothing about it.
-    still |= seen["duration_ms"] > LONG_MS
-    still &= (seen["quality"] >= TRUSTWORTHY) & ((context & int(Context.NO_CONTACT)) == 0)
-    return still, int(moved[-1])
+    still |= samples.duration_ms > LONG_MS
+    still &= (quality >= TRUSTWORTHY) & ((context & _NO_CONTACT) == 0)
+    return still, newest_us
 
 
 def by_slot(end_us: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -138,25 +157,27 @@ def by_slot(end_us: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     return pairwise([0, *(np.flatnonzero(np.diff(end_us // SLOT_US)) + 1).tolist(), len(end_us)])
 
 
-def fill(slot: Slot, part: Observations, resting: NDArray[np.bool_] | None) -> Slot:
+def fill(slot: Slot, part: Part, resting: NDArray[np.bool_] | None) -> Slot:
     """Return the slot with samples taken in that end within it, of which `resting` count (None: all)."""
-    zone = part["zone_offset_min"]
+    zone = part.zone_min
     known = int(zone[-1]) if zone[-1] != NO_ZONE else _last_known(zone, slot.zone_min)
-    picked = part if resting is None else part[resting]
-    if not len(picked):
-        return replace(slot, zone_min=known)
-    column, value, duration = _COLUMN_OF[picked["metric"]], picked["value"], picked["duration_ms"]
-    asleep = picked["context"] & int(Context.ASLEEP)
-    if duration.max() > LONG_MS:
+    if resting is not None and not resting.all():
+        if not resting.any():
+            return slot if slot.zone_min == known else replace(slot, zone_min=known)
+        part = part.pick(resting)
+    picked = part.samples
+    column, value, duration = _COLUMN_OF[part.metric], picked.value, picked.duration_ms
+    asleep = picked.context & int(Context.ASLEEP)
+    if np.maximum.reduce(duration) > LONG_MS:
         column = np.where((duration > LONG_MS) & (column < RMSSD_TOLD), _LEFT_OUT, column)
         asleep |= duration > LONG_MS
     # One more bin than there are columns takes what is no mean: RR intervals and what is left out.
     sums = np.bincount(column, np.rint(value * _MILLI), _LEFT_OUT + 1)[: len(TOLD)]
     counts = np.bincount(column, minlength=_LEFT_OUT + 1)
-    beats = slot.beats if counts[_BEAT] == 0 else _with_beats(slot, picked["start_us"], value, column == _BEAT)
+    beats = slot.beats if counts[_BEAT] == 0 else _with_beats(slot, picked.start_us, value, column == _BEAT)
     return Slot(
         slot.number, known, slot.sums + sums, slot.counts + counts[: len(TOLD)],
-        slot.resting + len(picked), slot.asleep + int(np.count_nonzero(asleep)), beats,
+        slot.resting + len(value), slot.asleep + int(np.count_nonzero(asleep)), beats,
     )  # fmt: skip
 
 

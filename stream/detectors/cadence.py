@@ -8,7 +8,7 @@ arrivals' time was spent (the N50 of gaps): ten uploads in one minute and then n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -55,28 +55,53 @@ def ends_us(seen: Observations) -> NDArray[np.int64]:
     return ends
 
 
-def learn(cadence: Cadence, seen: Observations) -> Cadence:
-    """Take in samples in event order; `seen` is not empty."""
-    end, arrival = ends_us(seen), np.maximum.accumulate(seen["received_us"])
-    first = cadence.arrival_us == NEVER
-    before_us = int(arrival[0]) if first else cadence.arrival_us
-    if arrival[0] < before_us:
-        np.maximum(arrival, before_us, out=arrival)
-    second = np.empty(len(arrival) + 1, np.int64)
-    second[0] = before_us // US_PER_S
-    np.floor_divide(arrival, US_PER_S, out=second[1:])
-    at = np.flatnonzero(second[1:] > second[:-1])
-    newest_us, last_us = max(cadence.end_us, int(end[-1])), int(arrival[-1])
-    if not len(at):
-        return replace(cadence, since_us=before_us if first else cadence.since_us, end_us=newest_us, arrival_us=last_us)
-    came, measured = np.empty(len(at) + 1, np.int64), np.empty(len(at) + 1, np.int64)
-    came[0], measured[0] = before_us, int(end[0]) if first else cadence.end_us
-    came[1:] = arrival[at]
-    np.maximum(end[at], measured[0], out=measured[1:])
-    gaps_us = np.maximum(came[1:] - came[:-1], measured[1:] - measured[:-1])
-    known = np.concatenate((cadence.gaps_s, gaps_us / US_PER_S), dtype=np.float32, casting="same_kind")
-    since_us = before_us if first else cadence.since_us
-    return Cadence(since_us, newest_us, last_us, known[-KEPT_GAPS:].copy(), _heard(cadence, came[1:]))
+def learn(
+    cadence: Cadence,
+    end_us: NDArray[np.int64],
+    received_us: NDArray[np.int64],
+    second: NDArray[np.int64],
+    which: NDArray[np.intp] | None = None,
+) -> Cadence:
+    """Take in samples by when they ended (their order), and when they were received, in microseconds and in whole
+    seconds; shape (n,), n >= 1. `which` picks samples by their places; without it all count."""
+    if which is not None:
+        received_us, second = received_us[which], second[which]
+    first, last = (0, -1) if which is None else (int(which[0]), int(which[-1]))
+    is_first = cadence.arrival_us == NEVER
+    before_us = int(received_us[0]) if is_first else cadence.arrival_us
+    since_us = before_us if is_first else cadence.since_us
+    newest_us, last_us = max(cadence.end_us, int(end_us[last])), max(before_us, int(np.maximum.reduce(received_us)))
+    if last_us // US_PER_S == before_us // US_PER_S:
+        return Cadence(since_us, newest_us, last_us, cadence.gaps_s, cadence.heard)
+    at = _places(second, before_us // US_PER_S)
+    came, ended = received_us[at], end_us[at if which is None else which[at]]
+    gaps_s = _gaps_s(came.tolist(), ended.tolist(), before_us, int(end_us[first]) if is_first else cadence.end_us)
+    keep = max(0, KEPT_GAPS - len(gaps_s))
+    old = cadence.gaps_s[-keep:] if keep else cadence.gaps_s[:0]
+    known = np.empty(len(old) + min(len(gaps_s), KEPT_GAPS), np.float32)
+    known[: len(old)], known[len(old) :] = old, gaps_s[-KEPT_GAPS:]
+    return Cadence(since_us, newest_us, last_us, known, _heard(cadence, came))
+
+
+def _places(second: NDArray[np.int64], before_s: int) -> NDArray[np.intp]:
+    """Return where something came in a later second than everything before it."""
+    latest = np.maximum.accumulate(second)
+    later = np.empty(len(second), np.bool_)
+    later[0] = latest[0] > before_s
+    np.greater(latest[1:], latest[:-1], out=later[1:])
+    if latest[0] < before_s:
+        later &= latest > before_s
+    return later.nonzero()[0]
+
+
+def _gaps_s(came_us: list[int], ended_us: list[int], before_us: int, measured_us: int) -> list[float]:
+    """Return the gap before each: between arrivals, or between measurements where that is longer."""
+    gaps_s, newest_us = [], measured_us
+    for at_us, end_us in zip(came_us, ended_us, strict=True):
+        end_us = max(end_us, measured_us)  # noqa: PLW2901
+        gaps_s.append(max(at_us - before_us, end_us - newest_us) / US_PER_S)
+        before_us, newest_us = at_us, end_us
+    return gaps_s
 
 
 def _heard(cadence: Cadence, came: NDArray[np.int64]) -> NDArray[np.float64]:

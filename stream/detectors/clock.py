@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
-from stream.detectors.cadence import ends_us
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
@@ -82,15 +82,18 @@ class Clock:
 
     def step(self, state: ClockState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in when samples came after they were measured."""
-        received = seen["received_us"]
-        delay = received - ends_us(seen)
-        arrival = np.maximum.accumulate(received) // round(self.policy.window_s * US_PER_S)
-        compared = seen["metric"] == _OFFSET
+        stretch = by_metric(seen)
+        received = stretch.received[0]
+        delay = received - stretch.ends_us
+        window_us = round(self.policy.window_s * US_PER_S)
         findings: list[Finding] = []
-        if int(arrival[-1]) <= state.window and not compared.any():
-            least_us = min(state.least_us, int(delay.min()))
-            after = replace(state, samples=state.samples + len(seen), least_us=least_us)
-            return Judged(after, findings, compared)
+        if int(np.maximum.reduce(received)) // window_us <= state.window and stretch.of(_OFFSET) is None:
+            least_us = min(state.least_us, int(np.minimum.reduce(delay)))
+            samples = state.samples + len(seen)
+            after = ClockState(state.window, samples, least_us, state.before_us, state.opened_us, state.raised_us)
+            return Judged(after, findings, np.zeros(len(seen), np.bool_))
+        arrival = np.maximum.accumulate(received) // window_us
+        compared = seen["metric"] == _OFFSET
         window = np.maximum(arrival, state.window)
         cuts = np.flatnonzero((window[1:] > window[:-1]) | compared[1:] | compared[:-1]) + 1
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(seen)], strict=True):

@@ -31,7 +31,7 @@ from stream.detectors.desaturation_tally import (
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
-from stream.detectors.slots import Ints, ended_us, first_of_each, trusted
+from stream.detectors.slots import Ints, first_of_each, trusted
 from stream.detectors.sustain import NEVER
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
@@ -39,6 +39,7 @@ from vitals.quality import Context
 
 _SPO2: Final = number_of("spo2")
 _MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_ASLEEP: Final = int(Context.ASLEEP)
 _HOUR_SLOTS: Final = 12
 
 
@@ -111,19 +112,23 @@ class Desaturation:
     ) -> tuple[DesaturationState, list[Finding]]:
         """Take in `seen`, at most a sample a second; five minutes are judged when a sample after them has come."""
         del until_us
-        seen = trusted(seen, _SPO2, without=_MOTION, longest_s=self.policy.max_gap_s)
-        start = ended_us(seen)
-        before_us = int(state.waiting_us[-1]) if len(state.waiting_us) else state.recent.last_us
-        first = first_of_each(start, US_PER_S, before_us)
-        if person.profile.is_child or not first.any():
+        readings = trusted(seen, _SPO2, without=_MOTION, longest_s=self.policy.max_gap_s)
+        if person.profile.is_child or readings is None:
             return state, []
-        seen, start = seen[first], start[first]
-        value = np.rint(seen["value"] * 10).astype(np.int16)
-        np.negative(value, out=value, where=(seen["context"] & int(Context.ASLEEP)) != 0)
-        start, value = np.concatenate((state.waiting_us, start)), np.concatenate((state.waiting, value))
+        before_us = int(state.waiting_us[-1]) if len(state.waiting_us) else state.recent.last_us
+        first = first_of_each(readings.end_us, US_PER_S, before_us)
+        if not first.all():
+            if not first.any():
+                return state, []
+            readings = readings.pick(first)
+        value = np.rint(readings.value * 10).astype(np.int16)
+        asleep = readings.context & _ASLEEP
+        if asleep.any():
+            np.negative(value, out=value, where=asleep != 0)
+        start, value = np.concatenate((state.waiting_us, readings.end_us)), np.concatenate((state.waiting, value))
         begun_us = int(start[0]) if state.recent.last_us == NEVER else state.recent.last_us
         if begun_us // SLOT_US == start[-1] // SLOT_US:
-            return replace(state, waiting_us=start, waiting=value), []
+            return DesaturationState(state.recent, state.tallies, start, value, state.fall, state.open), []
         return self._take(state, start, np.abs(value).astype(np.int64), value < 0)
 
     def _take(

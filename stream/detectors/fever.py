@@ -18,7 +18,7 @@ from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
-from stream.detectors.slots import ended_us, first_of_each, trusted
+from stream.detectors.slots import first_of_each, trusted
 from stream.detectors.spell import Spell, alone, follow_spell
 from stream.detectors.sustain import NEVER, Code, Timing, Transition, Window
 from vitals.catalogue import number_of
@@ -74,22 +74,23 @@ class Fever:
     ) -> tuple[FeverState, list[Finding]]:
         """Take in `seen`, at most a reading in ten seconds. Raises nothing."""
         del until_us
-        seen = trusted(seen, _TEMPERATURE)
-        ends = ended_us(seen)
-        first = first_of_each(ends, _SLOT_US, state.last_us)
-        seen, ends = seen[first], ends[first]
-        if person.profile.is_child or not len(seen):
+        told = trusted(seen, _TEMPERATURE)
+        if person.profile.is_child or told is None:
             return state, []
+        first = first_of_each(told.end_us, _SLOT_US, state.last_us)
+        if not first.any():
+            return state, []
+        ends, value = told.end_us[first], told.value[first]
         own = person.profile.limit("body_temperature", asleep=False).high
         limit = self.policy.elevated_cel if own is None else own
-        over, value = min(self.policy.ends_cel, limit), seen["value"]
+        over = min(self.policy.ends_cel, limit)
         if state.spell.held.is_quiet and value.max() < limit:
             return FeverState(state.spell, int(ends[-1])), []  # nearly always
         codes = np.where(value >= limit, Code.BREACH, np.where(value <= over, Code.CALM, Code.HOLD)).astype(np.int8)
-        window = Window(ends, codes, value, seen["quality"])
+        window = Window(ends, codes, value, told.quality[first])
         single = alone(ends, state.last_us, self.policy.alone_s)
-        spell, told = follow_spell(state.spell, self.policy.timing, window, single, lowest=False)
-        found = [_finding(one, highest, limit, over, own is not None) for one, highest in told]
+        spell, changes = follow_spell(state.spell, self.policy.timing, window, single, lowest=False)
+        found = [_finding(one, highest, limit, over, own is not None) for one, highest in changes]
         return FeverState(spell, int(ends[-1])), found
 
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.cadence import Cadence, allowance_s, deadline_us, learn, usual_gap_s
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
@@ -84,7 +85,8 @@ class Gap:
             came_us = int(seen["received_us"][0])
             findings.append(self._finding(state, State.CLEARED, max(came_us, state.opened_us)))
         planned = bool(seen["context"][-1] & _PLANNED)
-        after = GapState(learn(state.cadence, seen), planned)
+        stretch = by_metric(seen)
+        after = GapState(learn(state.cadence, stretch.ends_us, *stretch.received), planned)
         return Judged(after, findings, np.zeros(len(seen), np.bool_))
 
     def distrusted(self, state: GapState) -> frozenset[int]:  # noqa: ARG002

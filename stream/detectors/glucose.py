@@ -22,7 +22,7 @@ from stream.detectors.finding import Finding
 from stream.detectors.glucose_rate import SECOND_US, Tail, sudden_fall
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
-from stream.detectors.slots import ended_us, first_of_each, trusted
+from stream.detectors.slots import first_of_each, trusted
 from stream.detectors.spell import Spell, alone, follow_spell
 from stream.detectors.sustain import Code, Timing, Transition, Window
 from vitals.catalogue import number_of
@@ -115,20 +115,22 @@ class Glucose:
     ) -> tuple[GlucoseState, list[Finding]]:
         """Take in `seen`, at most a reading a minute. Raises nothing."""
         del until_us
-        levels = _levels(self.policy, person)
-        seen = trusted(seen, _GLUCOSE)
-        before_us = state.tail.last_us
-        ends = ended_us(seen)
-        first = first_of_each(ends, _MINUTE_US, before_us)
-        seen, ends = seen[first], ends[first]
-        if levels is None or not len(seen):
+        readings = trusted(seen, _GLUCOSE)
+        levels = None if readings is None else _levels(self.policy, person)
+        if levels is None or readings is None:
             return state, []
-        tail = state.tail.add(ends, seen["value"], (seen["context"] & int(Context.ASLEEP)) != 0)
-        rate = tail.rates()[-len(seen) :]
+        before_us = state.tail.last_us
+        first = first_of_each(readings.end_us, _MINUTE_US, before_us)
+        if not first.any():
+            return state, []
+        readings = readings.pick(first)
+        ends, value = readings.end_us, readings.value
+        tail = state.tail.add(ends, value, (readings.context & int(Context.ASLEEP)) != 0)
+        rate = tail.rates()[-len(ends) :]
         single = alone(ends, before_us, self.policy.alone_s)
         spells, found = [], []
-        for rule, spell, codes in zip(RULES, state.spells, _codes(self.policy, levels, seen, rate), strict=True):
-            window = Window(ends, codes, seen["value"], seen["quality"])
+        for rule, spell, codes in zip(RULES, state.spells, _codes(self.policy, levels, value, rate), strict=True):
+            window = Window(ends, codes, value, readings.quality)
             now, told = follow_spell(spell, self._timing(rule), window, single & rule.single, lowest=rule.lowest)
             spells.append(now)
             found += [self._finding(rule, levels, tail.up_to(one.at_us), one, worst) for one, worst in told]
@@ -175,10 +177,9 @@ def _levels(policy: GlucosePolicy, person: Person) -> _Levels | None:
 
 
 def _codes(
-    policy: GlucosePolicy, levels: _Levels, seen: Observations, rate: NDArray[np.float64]
+    policy: GlucosePolicy, levels: _Levels, value: NDArray[np.float64], rate: NDArray[np.float64]
 ) -> tuple[NDArray[np.int8], ...]:
     """Return what each reading means to each of `RULES`. A rate that is not known (NaN) says nothing."""
-    value = seen["value"]
     ends = min(policy.high_ends_mg_dl, levels.high)
     fast = rate <= -policy.falling_mg_dl_per_min
     leads = fast & (value >= levels.low) & (value + policy.ahead_min * rate < levels.low)

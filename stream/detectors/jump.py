@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import Series, Stretch, by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
-from vitals.catalogue import BY_CODE, BY_NUMBER, MAX_RATE_PER_S
+from vitals.catalogue import BY_CODE, MAX_RATE_PER_S
 from vitals.clock import US_PER_S
-from vitals.quality import TRUSTWORTHY, Context
 
 RULE: Final = "implausible_jumps"
 VERSION: Final = 1
@@ -34,10 +34,9 @@ CODES: Final = (
 )  # fmt: skip
 _NUMBERS: Final = np.array([BY_CODE[code].number for code in CODES])
 _RR: Final = CODES.index("rr_interval")
-_SLOT: Final = np.full(max(BY_NUMBER) + 1, -1, np.int8)
-_SLOT[_NUMBERS] = np.arange(len(CODES))
+_NUMBERS_OF: Final = tuple(_NUMBERS.tolist())
 _SHORT_MS: Final = 300.0
-_LARGEST: Final = np.where(np.arange(len(CODES)) == _RR, np.inf, MAX_RATE_PER_S[_NUMBERS])
+_LARGEST_OF: Final = tuple(np.where(np.arange(len(CODES)) == _RR, np.inf, MAX_RATE_PER_S[_NUMBERS]).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +93,23 @@ class Jump:
     def step(self, state: JumpState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in trustworthy values; say which of them to doubt."""
         distrust = np.zeros(len(seen), np.bool_)
-        slot = _SLOT[seen["metric"]]
-        which = (slot >= 0) & (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
-        place = np.flatnonzero(which)
-        if not len(place):
+        stretch = by_metric(seen)
+        told = [(slot, one) for slot, number in enumerate(_NUMBERS_OF) if (one := stretch.trusted(number)) is not None]
+        if not told:
             return Judged(state, [], distrust)
-        own = slot[place]
-        order = np.argsort(own, kind="stable")
-        place, own = place[order], own[order]
-        at_us = seen["start_us"]
-        series = _doubt(state, own, at_us[place], seen["value"][place], self.policy)
-        state = series.state
+        series = _doubt(state, told, stretch, self.policy)
+        state, samples = series.state, sum(len(one.value) for _, one in told)
         if series.doubted:
-            distrust[place[series.doubted]] = True
-        if not series.glitched and int(at_us.max()) < (state.window + 1) * self._window_us:
-            return Judged(replace(state, samples=state.samples + len(place)), [], distrust)
+            distrust[series.doubted] = True
+        # Ends are never before starts.
+        over_us = (state.window + 1) * self._window_us
+        if not series.glitched and (int(stretch.ends_us[-1]) < over_us or int(seen["start_us"].max()) < over_us):
+            return Judged(_with(state, samples=state.samples + samples), [], distrust)
         glitched, counted = np.zeros(len(seen), np.int64), np.zeros(len(seen), np.bool_)
-        np.add.at(glitched, place[series.glitched], 1)
-        counted[place] = True
-        state, findings = self._count(state, at_us, counted, glitched)
+        np.add.at(glitched, np.array(series.glitched, np.intp), 1)
+        for _, one in told:
+            counted[one.place] = True
+        state, findings = self._count(state, seen["start_us"], counted, glitched)
         return Judged(state, findings, distrust)
 
     @property
@@ -170,7 +167,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class _Doubts:
-    """The state after a stretch, which of its values (by place) are doubted, and at which it turned out that so many
+    """The state after a stretch, which samples (by place in it) are doubted, and at which it turned out that so many
     before were glitches (a place each)."""
 
     state: JumpState
@@ -178,50 +175,62 @@ class _Doubts:
     glitched: list[int]
 
 
-def _doubt(
-    state: JumpState, slot: NDArray[np.int8], at_us: NDArray[np.int64], value: NDArray[np.float64], policy: JumpPolicy
-) -> _Doubts:
-    """Judge values in order of metric, then time."""
-    first = np.append(0, np.flatnonzero(slot[1:] != slot[:-1]) + 1)
-    last = np.append(first[1:], len(slot)) - 1
-    own = slot[first]
-    before, then = np.empty(len(slot)), np.empty(len(slot), np.int64)
-    before[1:], then[1:] = value[:-1], at_us[:-1]
-    before[first], then[first] = state.value[own], state.at_us[own]
-    far = _far(slot, before, value, at_us - then, policy)
+def _with(state: JumpState, *, samples: int) -> JumpState:
+    return JumpState(
+        state.value, state.at_us, state.doubted, state.newest, state.window, samples, state.glitches, state.opened_us,
+        state.raised_us,
+    )  # fmt: skip
+
+
+def _doubt(state: JumpState, told: list[tuple[int, Series]], stretch: Stretch, policy: JumpPolicy) -> _Doubts:
+    """Judge values metric by metric."""
     values, times = state.value.copy(), state.at_us.copy()
-    values[own], times[own] = value[last], at_us[last]
+    before, in_doubt = state.value.tolist(), state.doubted.tolist()
+    suspects: list[tuple[int, Series, NDArray[np.bool_]]] = []
+    for slot, one in told:
+        values[slot], times[slot] = one.value[-1], one.start_us[-1]
+        if in_doubt[slot] or _might(slot, before[slot], *stretch.extremes(_NUMBERS_OF[slot])):
+            far = _far(slot, before[slot], int(state.at_us[slot]), one, policy)
+            if in_doubt[slot] or far.any():
+                suspects.append((slot, one, far))
     doubted: list[int] = []
     glitched: list[int] = []
-    in_doubt = state.doubted[own] > 0
-    if not far.any() and not in_doubt.any():
-        return _Doubts(replace(state, value=values, at_us=times), doubted, glitched)
+    if not suspects:
+        after = JumpState(
+            values, times, state.doubted, state.newest, state.window, state.samples, state.glitches, state.opened_us,
+            state.raised_us,
+        )  # fmt: skip
+        return _Doubts(after, doubted, glitched)
     # A closer look where something jumps, or was in doubt when the stretch began.
-    suspects = np.logical_or.reduceat(far, first) | in_doubt
     after = replace(state, value=values, at_us=times, doubted=state.doubted.copy(), newest=state.newest.copy())
-    for number in np.flatnonzero(suspects).tolist():
-        group = slice(int(first[number]), int(last[number]) + 1)
-        walk = _Walk(state, int(own[number]), at_us[group], value[group], policy)
-        walk.over(far[group])
+    for slot, one, far in suspects:
+        walk = _Walk(state, slot, one.start_us, one.value, policy)
+        walk.over(far)
         walk.leave(after)
-        doubted += [group.start + one for one in walk.doubtful]
-        glitched += [group.start + one for one in walk.glitched]
+        doubted += one.place[walk.doubtful].tolist()
+        glitched += one.place[walk.glitched].tolist()
     return _Doubts(after, doubted, glitched)
 
 
-def _far(
-    slot: NDArray[np.int8], before: NDArray[np.float64], value: NDArray[np.float64], passed_us: NDArray[np.int64],
-    policy: JumpPolicy,
-) -> NDArray[np.bool_]:  # fmt: skip
+def _might(slot: int, before: float, low: float, high: float) -> bool:
+    """Tell whether any value within `low` to `high` may lie too far from the one before; False is certain, and nearly
+    always."""
+    if slot == _RR:
+        return low <= _SHORT_MS
+    return not max(high, before) - min(low, before) <= _LARGEST_OF[slot]  # True where there was none before
+
+
+def _far(slot: int, before: float, before_us: int, series: Series, policy: JumpPolicy) -> NDArray[np.bool_]:
     """Tell which values lie too far from the one before; nothing does from a value that is long ago, or none."""
-    passed_s = np.maximum(passed_us / US_PER_S, 1.0)
-    far: NDArray[np.bool_] = np.abs(value - before) > _LARGEST[slot] * passed_s
-    short = (slot == _RR) & (value <= _SHORT_MS)
-    if short.any():
-        far |= short & (2 * value < before)
-    if far.any():
-        far &= passed_s <= policy.max_gap_s
-    return far
+    value, at_us = series.value, series.start_us
+    previous, then = np.empty(len(value)), np.empty(len(value), np.int64)
+    previous[0], previous[1:], then[0], then[1:] = before, value[:-1], before_us, at_us[:-1]
+    passed_s = np.maximum((at_us - then) / US_PER_S, 1.0)
+    if slot == _RR:
+        far: NDArray[np.bool_] = (value <= _SHORT_MS) & (2 * value < previous)
+    else:
+        far = np.abs(value - previous) > _LARGEST_OF[slot] * passed_s
+    return far & (passed_s <= policy.max_gap_s)
 
 
 class _Walk:
@@ -281,4 +290,4 @@ class _Walk:
             return False
         if self.slot == _RR:
             return value <= _SHORT_MS and 2 * value < before
-        return bool(abs(value - before) > _LARGEST[self.slot] * passed_s)
+        return bool(abs(value - before) > _LARGEST_OF[self.slot] * passed_s)

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
 from stream.detectors import cadence as speech
-from stream.detectors.cadence import Cadence, allowance_s, deadline_us, ends_us, learn
+from stream.detectors.by_metric import Stretch, by_metric
+from stream.detectors.cadence import Cadence, allowance_s, deadline_us, learn
 from stream.detectors.finding import Figures, Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
 from stream.detectors.sustain import NEVER
 from vitals.catalogue import BY_CODE, BY_NUMBER
 from vitals.clock import US_PER_S, to_datetime
-from vitals.quality import TRUSTWORTHY, Context
+from vitals.quality import Context
 
 RULE: Final = "not_monitored"
 VERSION: Final = 1
@@ -37,10 +38,10 @@ FAMILIES: Final = (
 """A vital sign's word, which is the alert's metric, and the metrics that tell it."""
 _WORDS: Final = ("pulse", "oxygen saturation", "respiratory rate")
 _NUMBERS: Final = frozenset(BY_CODE[code].number for _, codes in FAMILIES for code in codes)
-_OF: Final = np.full(max(BY_NUMBER) + 1, -1, np.int8)
-for _index, (_, _codes) in enumerate(FAMILIES):
-    _OF[[BY_CODE[code].number for code in _codes]] = _index
+_FAMILY_NUMBERS: Final = tuple(tuple(BY_CODE[code].number for code in codes) for _, codes in FAMILIES)
+_CHARGING: Final = int(Context.CHARGING)
 _NONE: Final = np.empty(0, np.int64)
+_NOWHERE: Final = np.empty(0, np.intp)
 _LATER: Final = np.iinfo(np.int64).max
 _MAX_AGE_S: Final = 43_200.0  # that nobody looks is news for as long as it lasts
 _AFTER_US: Final = 120 * US_PER_S  # the pulse went on for longer than this: another's silence is its own
@@ -90,10 +91,13 @@ class MonitoringState:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """One origin's stretch: `at_us` when each of `seen` ended, `good` by family the places of those to be trusted."""
+    """One origin's stretch: when each of `seen` ended (`at_us`) and was received; `good` by family the places of those
+    to be trusted."""
 
     seen: Observations
     at_us: NDArray[np.int64]
+    received_us: NDArray[np.int64]
+    second: NDArray[np.int64]
     good: tuple[NDArray[np.intp], ...]
     charging: NDArray[np.int64]
 
@@ -122,7 +126,7 @@ class Monitoring:
             findings += told
             # Whether a pulse is expected is judged by what this stretch taught, too.
             state = replace(state, vitals=(*vitals, *state.vitals[family + 1 :])) if family == 0 else state
-        charging_us = max(state.charging_us, int(part.charging.max(initial=NEVER)))
+        charging_us = max(state.charging_us, int(part.charging.max())) if len(part.charging) else state.charging_us
         findings.sort(key=lambda one: one.changed_us)
         return Judged(MonitoringState(tuple(vitals), charging_us), findings, np.zeros(len(seen), np.bool_))
 
@@ -171,7 +175,7 @@ class Monitoring:
         if done < len(good):
             vital, told = self._hear(family, vital, part, good[done:])
             findings += told
-        if family and vital.pulse_us is None:
+        if family and vital.pulse_us is None and newest_us - _AFTER_US > vital.cadence.end_us:
             since_us = _first_after(part.at_us[part.good[0]], vital.cadence.end_us + _AFTER_US)
             vital = vital if since_us == _LATER else replace(vital, pulse_us=since_us)
         return vital, findings
@@ -188,13 +192,13 @@ class Monitoring:
         return holes
 
     def _hear(self, family: int, vital: Vital, part: _Stretch, which: NDArray[np.intp]) -> tuple[Vital, list[Finding]]:
-        heard = part.seen[which]
         findings = []
         if vital.opened_us is not None:
             at_us = int(part.at_us[which[0]])
             findings.append(_cleared(self.policy.priority, family, vital.opened_us, at_us))
-        after = Vital(learn(vital.cadence, heard), int(heard["metric"][-1]), float(heard["value"][-1]))
-        return after, findings
+        cadence = learn(vital.cadence, part.at_us, part.received_us, part.second, which)
+        newest = part.seen[which[-1]]
+        return Vital(cadence, int(newest["metric"]), float(newest["value"])), findings
 
     def _miss(
         self, state: MonitoringState, family: int, vital: Vital, part: _Stretch, upto_us: int | None
@@ -243,11 +247,22 @@ def _first_after(moments: NDArray[np.int64], after_us: int) -> int:
 
 
 def _stretch(seen: Observations) -> _Stretch:
-    context, at_us = seen["context"], ends_us(seen)
-    trusted = (seen["quality"] >= TRUSTWORTHY) & ((context & int(Context.NO_CONTACT)) == 0)
-    of = np.where(trusted, _OF[seen["metric"]], -1)
-    good = tuple(np.flatnonzero(of == family) for family in range(len(FAMILIES)))
-    return _Stretch(seen, at_us, good, at_us[(context & int(Context.CHARGING)) != 0])
+    stretch = by_metric(seen)
+    at_us = stretch.ends_us
+    good = tuple(_good(stretch, numbers) for numbers in _FAMILY_NUMBERS)
+    charging = at_us[(seen["context"] & _CHARGING) != 0] if stretch.any_context & _CHARGING else at_us[:0]
+    return _Stretch(seen, at_us, *stretch.received, good, charging)
+
+
+def _good(stretch: Stretch, numbers: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the places of what can be trusted of these metrics, in order."""
+    places = [one.place for number in numbers if (one := stretch.trusted(number)) is not None]
+    if len(places) < 2:
+        return places[0] if places else _NOWHERE
+    which = np.zeros(len(stretch.seen), np.bool_)
+    for place in places:
+        which[place] = True
+    return which.nonzero()[0]
 
 
 def _as_of(vital: Vital, part: _Stretch, family: int, at_us: int) -> Vital:

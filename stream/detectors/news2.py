@@ -23,11 +23,9 @@ from stream.detectors.news2_inputs import (
     Group,
     Inputs,
     Working,
-    bounded,
     by_bucket,
-    groups,
-    joined,
-    rows_of,
+    columns_of,
+    taken,
 )
 from stream.detectors.news2_score import Ages, Score, score
 from stream.detectors.observation import Observations
@@ -101,17 +99,17 @@ class News2:
         """Take in `seen`; each 15 seconds that are over by `until_us` are scored, in order."""
         if person.profile.is_child or person.profile.pregnant:
             return state, []
-        inputs, rows = state.inputs, rows_of(seen)
-        if len(inputs.waiting):
-            rows = joined(inputs.waiting, rows)
-        over = rows["at_us"] < max(until_us // BUCKET_US * BUCKET_US, inputs.done_us)
-        if not over.any():
-            return replace(state, inputs=replace(inputs, waiting=bounded(rows))), []
+        inputs, new = state.inputs, columns_of(seen)
+        if not new.slot and not len(inputs.waiting):
+            return state, []
+        over, waiting = taken(inputs.waiting, new, max(until_us // BUCKET_US * BUCKET_US, inputs.done_us))
+        if not over:
+            return replace(state, inputs=replace(inputs, waiting=waiting)), []
         course = _Course(self.policy, state, person)
-        for end_us, found in by_bucket(groups(rows[over])):
+        for end_us, found in by_bucket(over):
             course.go(end_us, found)
         episodes, told = findings(state.episodes, course.seen, self.policy.timing, self.policy.together, person)
-        kept = course.known.frozen(bounded(rows[~over]), course.done_us)
+        kept = course.known.frozen(waiting, course.done_us)
         return News2State(kept, course.usual, episodes, course.scored, course.scored_us), told
 
 
@@ -143,10 +141,10 @@ class _Course:
 
     def _judged(self, told: Score) -> Seen:
         rested = self._since_motion_us(told.at_us) > self._policy.rest_s * US_PER_S
-        medium, high = Code.SKIP, Code.SKIP
+        medium, high, raising = Code.SKIP, Code.SKIP, told.raising
         if rested:
-            medium = self._code(told, self._policy.medium_points, self._policy.medium_calm_points)
-            high = self._code(told, self._policy.high_points, self._policy.high_calm_points)
+            medium = self._code(told, raising, self._policy.medium_points, self._policy.medium_calm_points)
+            high = self._code(told, raising, self._policy.high_points, self._policy.high_calm_points)
         if medium is Code.BREACH:
             self.scored, self.scored_us = (
                 tuple(one for one, n in told.points.items() if n and one not in told.excused),
@@ -161,10 +159,10 @@ class _Course:
             self.usual = trend.learned(self.usual, values)
         return Seen(told, medium, high, moved, sum(worse), words)
 
-    def _code(self, told: Score, raised: int, calm: int) -> Code:
-        if told.raising >= raised:
+    def _code(self, told: Score, points: int, raised: int, calm: int) -> Code:
+        if points >= raised:
             return Code.BREACH
-        if told.raising > calm:
+        if points > calm:
             return Code.HOLD
         lately = bool(self.scored) and told.at_us - self.scored_us <= self._policy.forget_s * US_PER_S
         unseen = lately and any(one not in told.points for one in self.scored)

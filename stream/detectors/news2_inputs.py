@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.observation import Observations
 from stream.detectors.sustain import NEVER
-from vitals.catalogue import BY_NUMBER, number_of
+from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
-from vitals.quality import TRUSTWORTHY, Context
+from vitals.quality import Context
 
 SOURCES: Final = (
     "respiratory_rate", "spo2", "bp_systolic", "heart_rate", "pulse_rate", "body_temperature", "consciousness",
@@ -48,14 +49,9 @@ Known = tuple[tuple[int, float], ...]
 """The newest values of a slot with when each was measured (us), oldest first."""
 
 
-def _slots() -> NDArray[np.int8]:
-    table = np.full(max(BY_NUMBER) + 1, -1, np.int8)
-    for slot, code in enumerate(SOURCES):
-        table[number_of(code)] = slot
-    return table
-
-
-_SLOT: Final = _slots()
+_SLOTS_BY_NUMBER: Final = tuple((number_of(code), slot) for slot, code in enumerate(SOURCES))
+_MARKS: Final = ((MOTION, _EXERCISE), (ASLEEP, _ASLEEP))
+_NO_SLOTS: Final = np.empty(0, np.int64)
 
 
 def _nothing() -> Rows:
@@ -77,6 +73,14 @@ class Inputs:
     asleep_us: int = NEVER
 
 
+class Columns(NamedTuple):
+    """Samples by slot, each in its order: an entry a part, which has one slot, when they ended and their values."""
+
+    slot: list[int]
+    end_us: list[NDArray[np.int64]]
+    value: list[NDArray[np.float64]]
+
+
 class Group(NamedTuple):
     """One slot in one 15 seconds: its median (the newest, of what was entered) and newest time (us)."""
 
@@ -86,101 +90,98 @@ class Group(NamedTuple):
     value: float
 
 
-def rows_of(seen: Observations) -> Rows:
+def columns_of(seen: Observations) -> Columns:
     """Return the samples that count, at the end of their measurement, and those that tell of motion and sleep."""
-    slot, ends = _SLOT[seen["metric"]], seen["start_us"]
-    if seen["duration_ms"].any():
-        ends = ends + seen["duration_ms"].astype(np.int64) * 1_000
-    told = _counting(seen, slot)
-    context = seen["context"]
-    any_of = int(np.bitwise_or.reduce(context))
-    marks = [
-        (mark, _last_of_each((context & bits) != 0, ends))
-        for mark, bits in ((MOTION, _EXERCISE), (ASLEEP, _ASLEEP))
-        if any_of & bits
-    ]
-    index = np.concatenate((told, *(where for _, where in marks)))
-    rows: Any = np.empty(len(index), _ROW)
-    rows["at_us"], rows["value"], rows["slot"] = ends[index], seen["value"][index], slot[index]
-    first = len(told)
-    for mark, where in marks:
-        rows["slot"][first : first + len(where)] = mark
-        first += len(where)
-    return rows  # type: ignore[no-any-return]
+    stretch = by_metric(seen)
+    any_of = stretch.any_context
+    slots, ends, values = [], [], []
+    for number, slot in _SLOTS_BY_NUMBER:
+        told = stretch.of(number)
+        if told is None:
+            continue
+        counting = _counting(stretch.trusted(number), slot, any_of)
+        if counting is not None:
+            slots.append(slot)
+            ends.append(counting.end_us)
+            values.append(counting.value)
+        for mark, bits in _MARKS:
+            if any_of & bits:
+                where = _last_of_each((told.context & bits) != 0, told.end_us)
+                slots.append(mark)
+                ends.append(told.end_us[where])
+                values.append(told.value[where])
+    return Columns(slots, ends, values)
 
 
-def _counting(seen: Observations, slot: NDArray[np.int8]) -> NDArray[np.intp]:
+def _counting(series: Series | None, slot: int, any_of: int) -> Series | None:
     """Return which samples count; where nothing is wrong that costs little."""
-    context, any_of = seen["context"], int(np.bitwise_or.reduce(seen["context"]))
-    counts = seen["quality"] >= TRUSTWORTHY
-    if any_of & _LOST:
-        counts &= (context & _LOST) == 0
-    if any_of & _EXERCISE:
-        counts &= ((context & _EXERCISE) == 0) | (slot >= _EXERTABLE)
-    if slot.max() >= VITALS:
-        counts &= (slot < VITALS) | ((context & int(Context.USER_ENTERED)) != 0)
-    return np.flatnonzero(counts)
+    if series is None:
+        return None
+    if slot < _EXERTABLE and any_of & _EXERCISE:
+        rested = (series.context & _EXERCISE) == 0
+        return series if rested.all() else series.pick(rested)
+    if slot >= VITALS:
+        return series.pick((series.context & int(Context.USER_ENTERED)) != 0)
+    return series
 
 
 def _last_of_each(which: NDArray[np.bool_], ends: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return where `which` holds, the last of each 15 seconds: of a stretch of motion no more is to be known."""
-    index = np.flatnonzero(which)
+    index = which.nonzero()[0]
     if len(index) < 2:
         return index
     bucket = ends[index] // BUCKET_US
-    last: NDArray[np.intp] = index[np.append(bucket[1:] != bucket[:-1], True)]
-    return last
+    last = np.ones(len(index), np.bool_)
+    np.not_equal(bucket[1:], bucket[:-1], out=last[:-1])
+    return index[last]
 
 
-def joined(older: Rows, newer: Rows) -> Rows:
-    """Return both; as `numpy.concatenate`, which is slow on rows."""
-    both: Any = np.empty(len(older) + len(newer), _ROW)
-    both[: len(older)], both[len(older) :] = older, newer
-    return both  # type: ignore[no-any-return]
+def taken(waiting: Rows, new: Columns, until_us: int) -> tuple[list[Group], Rows]:
+    """Return the medians by 15 seconds and slot, in that order, of those that are over by `until_us` (a multiple of
+    15 s), and the rows of the others. Of each slot in each 15 seconds the newest `MOST` rows count."""
+    at_us = np.concatenate((waiting["at_us"], *new.end_us))
+    value = np.concatenate((waiting["value"], *new.value))
+    slot = np.repeat(new.slot, [len(one) for one in new.end_us]) if new.slot else _NO_SLOTS
+    bucket = at_us // BUCKET_US
+    key = bucket * _SLOTS + np.concatenate((waiting["slot"], slot))
+    # By bucket, slot and time in one number: times within a bucket take 24 bits. What is equal keeps its order.
+    order = ((key << 24) + (at_us - bucket * BUCKET_US)).argsort(kind="stable")
+    key = key[order]
+    edges = _edges(key)
+    sizes = np.diff(edges)
+    if len(key) > MOST and np.maximum.reduce(sizes) > MOST:
+        kept = np.repeat(edges[1:], sizes) - np.arange(len(key)) <= MOST
+        order, key = order[kept], key[kept]
+        edges = _edges(key)
+    over = int(key.searchsorted(until_us // BUCKET_US * _SLOTS))
+    left = _rows(at_us[order[over:]], key[over:] % _SLOTS, value[order[over:]])
+    if not over:
+        return [], left
+    order, key, edges = order[:over], key[:over], edges[: int(edges.searchsorted(over)) + 1]
+    at_us, value = at_us[order], value[order]
+    first, last = edges[:-1], edges[1:] - 1
+    ordered = value[np.lexsort((value, key))]
+    middle = (ordered[(first + last) // 2] + ordered[(first + last + 1) // 2]) / 2
+    columns = (key[first].tolist(), at_us[last].tolist(), middle.tolist(), value[last].tolist())
+    # Of what was entered the newest: half way between alert and voice is nothing.
+    found = [
+        Group(one // _SLOTS, slot := one % _SLOTS, at, newest if VITALS <= slot < MOTION else median)
+        for one, at, median, newest in zip(*columns, strict=True)
+    ]
+    return found, left
 
 
-def bounded(rows: Rows) -> Rows:
-    """Return the newest `MOST` rows of each slot in each 15 seconds; in order of these where any must go."""
-    if len(rows) <= MOST:
-        return rows
-    key = _key(rows)
-    order = np.lexsort((rows["at_us"], key))
-    rows, edges = rows[order], np.append(_edges(key[order]), len(rows))
-    later = np.repeat(edges[1:], np.diff(edges)) - np.arange(len(rows))
-    return rows[later <= MOST]
-
-
-def _key(rows: Rows) -> NDArray[np.int64]:
-    key: NDArray[np.int64] = rows["at_us"] // BUCKET_US * _SLOTS + rows["slot"]
-    return key
+def _rows(at_us: NDArray[np.int64], slot: NDArray[np.int64], value: NDArray[np.float64]) -> Rows:
+    rows: Any = np.empty(len(at_us), _ROW)
+    rows["at_us"], rows["slot"], rows["value"] = at_us, slot, value
+    return rows  # type: ignore[no-any-return]
 
 
 def _edges(key: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return where equal keys begin, in sorted keys."""
-    new = np.ones(len(key), np.bool_)
-    np.not_equal(key[1:], key[:-1], out=new[1:])
-    return np.flatnonzero(new)
-
-
-def groups(rows: Rows) -> list[Group]:
-    """Return the medians of `rows` by 15 seconds and slot, in that order."""
-    rows = bounded(rows)
-    key = _key(rows)
-    order = np.lexsort((rows["value"], key))
-    key, value, at_us = key[order], rows["value"][order], rows["at_us"][order]
-    edges = _edges(key)
-    ends = np.append(edges[1:], len(key)) - 1
-    middle = (value[(edges + ends) // 2] + value[(edges + ends + 1) // 2]) / 2
-    bucket, slot = np.divmod(key[edges], _SLOTS)
-    columns = (bucket.tolist(), slot.tolist(), np.maximum.reduceat(at_us, edges).tolist(), middle.tolist())
-    found = [Group(*one) for one in zip(*columns, strict=True)]
-    return [one if one.slot < VITALS or one.slot >= MOTION else _entered(one, rows) for one in found]
-
-
-def _entered(group: Group, rows: Rows) -> Group:
-    """Return the group with the newest value: half way between alert and voice is nothing."""
-    same = (rows["slot"] == group.slot) & (rows["at_us"] == group.at_us)
-    return group._replace(value=float(rows["value"][same][-1]))
+    """Return where equal keys begin, in sorted keys, and their number at the end."""
+    new = np.ones(len(key) + 1, np.bool_)
+    np.not_equal(key[1:], key[:-1], out=new[1:-1])
+    return new.nonzero()[0]
 
 
 def by_bucket(found: list[Group]) -> list[tuple[int, list[Group]]]:
@@ -219,7 +220,8 @@ class Working:
         newest, value = held[-1]
         if slot >= VITALS:
             return value, newest, 1
-        near = sorted(value for at_us, value in held if newest - at_us <= smooth_us)
+        since_us = newest - smooth_us
+        near = sorted([value for at_us, value in held if at_us >= since_us])
         count = len(near)
         return (near[(count - 1) // 2] + near[count // 2]) / 2, newest, count
 

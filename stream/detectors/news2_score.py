@@ -93,7 +93,7 @@ class Score:
     @property
     def raising(self) -> int:
         """The sum that alerts go by: without points that sleep or training explains (`excused`)."""
-        return self.total - sum(self.points[one] for one in self.excused)
+        return self.total - sum(self.points[one] for one in self.excused) if self.excused else self.total
 
     @property
     def total(self) -> int:
@@ -136,8 +136,10 @@ def score(known: Working, at_us: int, ages: Ages, profile: CareProfile) -> Score
     values: dict[str, float] = {}
     measured_us, firm = NEVER, []
     for parameter, slot, max_age_us in _asked(ages):
+        if parameter in values:
+            continue
         found = known.current(slot, at_us - max_age_us, smooth_us)
-        if found is not None and parameter not in values:
+        if found is not None:
             values[parameter] = found[0]
             measured_us = max(measured_us, found[1])
             if found[2] == KEPT:

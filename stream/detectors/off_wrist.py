@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.cadence import ends_us
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
@@ -69,10 +70,13 @@ class OffWrist:
 
     def step(self, state: OffWristState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in what tells of contact, one meaning a moment."""
+        stretch = by_metric(seen)
+        if stretch.all_well and stretch.of(_WEAR) is None and _is_fresh(state):  # nearly always
+            return Judged(state, [], np.zeros(len(seen), np.bool_))
         wear = seen["metric"] == _WEAR
         off = (seen["context"] & int(Context.NO_CONTACT)) != 0
         lost = off | (seen["quality"] == 0)
-        if state == OffWristState() and not (lost | wear).any():
+        if _is_fresh(state) and not (lost | wear).any():
             return Judged(state, [], off)
         unworn, unworn_us = _unworn(state.unworn_us, seen, wear)
         which = _VITAL[seen["metric"]] | wear
@@ -115,6 +119,13 @@ class OffWrist:
             told.raised_us, told.at_us, told.run.last_us, told.run.since_us, says, told.run.seen,
             figures={"reason": reason, "lasted_s": round(lasted_s, 1)}, individualised=True,
         )  # fmt: skip
+
+
+def _is_fresh(state: OffWristState) -> bool:
+    return not state.charging and state.unworn_us is None and state.held == _AT_REST
+
+
+_AT_REST: Final = Sustained()
 
 
 def _unworn(since_us: int | None, seen: Observations, wear: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int | None]:

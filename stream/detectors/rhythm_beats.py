@@ -9,16 +9,18 @@ neighbouring interval explains.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import Series, Stretch, by_metric
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S
-from vitals.quality import TRUSTWORTHY, Context
+from vitals.quality import Context
 
 RR_INTERVAL: Final = BY_CODE["rr_interval"].number
 US_PER_MS: Final = 1_000
@@ -40,43 +42,108 @@ NO_BEATS: Final[Beats] = np.empty(0, BEAT)
 NO_BEATS.flags.writeable = False
 
 _MOVING: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_ASLEEP: Final = int(Context.ASLEEP)
 
 
-def trusted(seen: Observations) -> NDArray[np.bool_]:
-    """Tell which samples were taken on the body and well: nothing else is judged."""
-    well: NDArray[np.bool_] = (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
-    return well
+class Heard(NamedTuple):
+    """The RR intervals of a stretch that a rule looks at, and what a glance shows: nearly always that is enough.
+
+    `told`: how many there were at all; `rr_ms`: those of `beats`, contiguous; of these the shortest and the longest (0
+    without any), and the longest hole between two of them.
+    """
+
+    told: int
+    beats: Beats
+    rr_ms: NDArray[np.float64]
+    shortest_ms: float
+    longest_ms: float
+    hole_ms: float
+
+    def hole_after(self, tail: Beats) -> float:
+        """Return the longest hole (ms), that between the newest beat of `tail` and the first of these among them."""
+        if not len(tail) or not len(self.beats):
+            return self.hole_ms
+        before, first = tail[-1].item(), self.beats[0].item()
+        hole_ms: float = (first[0] - before[0]) / US_PER_MS - max(first[1], before[1])
+        return max(self.hole_ms, hole_ms)
+
+
+def heard(seen: Observations, low_ms: float, high_ms: float) -> Heard:
+    """Return the trustworthy RR intervals within the range, both ends included; once for all rules of one range."""
+    global _newest  # noqa: PLW0603 - a memory of one stretch, as `by_metric` is
+    stretch = by_metric(seen)
+    known = _newest
+    if known is None or known[0] is not stretch:
+        known = _newest = (stretch, {})
+    found = known[1].get((low_ms, high_ms))
+    if found is None:
+        found = known[1][low_ms, high_ms] = _heard(stretch, low_ms, high_ms, known[1].values())
+    return found
 
 
 def beats(seen: Observations, low_ms: float, high_ms: float) -> Beats:
-    """Return the trustworthy RR intervals of `seen` (RR only, by start) within the range, both ends included."""
-    rr = seen["value"]
-    kept = trusted(seen) & (rr >= low_ms) & (rr <= high_ms)
-    rows = seen if kept.all() else seen[kept]
-    told = np.empty(len(rows), BEAT)
-    told["start_us"], told["rr_ms"], told["quality"] = rows["start_us"], rows["value"], rows["quality"]
-    context = rows["context"]
-    told["moving"] = (context & _MOVING) != 0
-    told["asleep"] = (context & int(Context.ASLEEP)) != 0
+    """Return the trustworthy RR intervals within the range, both ends included."""
+    return heard(seen, low_ms, high_ms).beats
+
+
+_newest: tuple[Stretch, dict[tuple[float, float], Heard]] | None = None
+
+
+def _heard(stretch: Stretch, low_ms: float, high_ms: float, known: Iterable[Heard]) -> Heard:
+    for one in known:  # another range may leave the same
+        if one.told == len(one.beats) and low_ms <= one.shortest_ms and one.longest_ms <= high_ms:
+            return one
+    told, series = stretch.of(RR_INTERVAL), stretch.trusted(RR_INTERVAL)
+    count = 0 if told is None else len(told.value)
+    if series is not None:
+        shortest, longest = stretch.extremes(RR_INTERVAL)
+        if series is not told or not (low_ms <= shortest and longest <= high_ms):
+            rr = series.value
+            series = series.pick((rr >= low_ms) & (rr <= high_ms))
+            shortest, longest = float(series.value.min(initial=np.inf)), float(series.value.max(initial=-np.inf))
+    if series is None or not len(series.value):
+        return Heard(count, NO_BEATS, NO_BEATS["rr_ms"], 0.0, 0.0, 0.0)
+    hole_ms = np.maximum.reduce(_holes_ms(series.start_us, series.value), initial=0.0)
+    return Heard(count, _beats(series), series.value, shortest, longest, float(hole_ms))
+
+
+def _beats(series: Series) -> Beats:
+    told = np.empty(len(series.value), BEAT)
+    told["start_us"], told["rr_ms"], told["quality"] = series.start_us, series.value, series.quality
+    told["moving"] = (series.context & _MOVING) != 0
+    told["asleep"] = (series.context & _ASLEEP) != 0
     return told
+
+
+_ROW: Final = np.dtype((np.void, BEAT.itemsize))
+# As in `stream.detectors.observation`: plain bytes are copied ten times as fast as fields.
 
 
 def joined(older: Beats, newer: Beats) -> Beats:
     """Return both, one after the other."""
-    both: Any = np.concatenate((older, newer)) if len(older) else newer
-    return both  # type: ignore[no-any-return]
+    if not len(older):
+        return newer
+    both: Beats = np.concatenate((older.view(_ROW), newer.view(_ROW))).view(BEAT)
+    return both
 
 
-def last(both: Beats, count: int) -> Beats:
-    """Return the newest beats as an array of its own."""
-    return both[max(0, len(both) - count) :].copy()
+def last(older: Beats, newer: Beats, count: int) -> Beats:
+    """Return the newest `count` beats of both as an array of its own."""
+    keep = count - len(newer)
+    if keep > 0 and len(older):
+        return joined(older[-keep:], newer)
+    tail: Beats = newer[-count:].view(_ROW).copy().view(BEAT)
+    return tail
 
 
 def holes_ms(of: Beats) -> NDArray[np.float64]:
     """Return how much time lies unexplained before each beat but the first, in ms; shape (n - 1,), at least 0."""
-    rr = of["rr_ms"]
-    apart_ms = np.diff(of["start_us"]) / US_PER_MS
-    missing: NDArray[np.float64] = np.maximum(apart_ms - np.maximum(rr[1:], rr[:-1]), 0.0)
+    return _holes_ms(of["start_us"], of["rr_ms"])
+
+
+def _holes_ms(start_us: NDArray[np.int64], rr_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    apart_ms = (start_us[1:] - start_us[:-1]) / US_PER_MS
+    missing: NDArray[np.float64] = np.maximum(apart_ms - np.maximum(rr_ms[1:], rr_ms[:-1]), 0.0)
     return missing
 
 

@@ -25,10 +25,11 @@ from stream.detectors.rhythm_beats import (
     NO_BEATS,
     RR_INTERVAL,
     Beats,
-    beats,
     for_adults,
+    heard,
     holes_ms,
     joined,
+    last,
 )
 from vitals.clock import US_PER_S
 
@@ -116,23 +117,26 @@ class Ectopy:
                 return EctopyState(), []
             ended = self._told(state, State.CLEARED, state.hour, until_us, "early beats: no longer judged", person)
             return EctopyState(), [ended]
-        new = beats(seen, self.policy.low_ms, self.policy.high_ms)
+        new = heard(seen, self.policy.low_ms, self.policy.high_ms).beats
         if not len(new):
             return state, []
         whole = joined(state.tail, new)
         # Whole batches, counted from the first beat on: cheaper, and the same however the beats were cut.
         count = (len(whole) - (_AROUND - 1)) // _BATCH * _BATCH
         if count <= 0:
-            return replace(state, tail=whole), []
-        state = replace(state, tail=whole[count:].copy())
+            return self._waiting(state, whole), []
+        state = self._waiting(state, last(NO_BEATS, whole, len(whole) - count))
         return self._count(state, whole[: count + _AROUND - 1], person)
+
+    def _waiting(self, state: EctopyState, tail: Beats) -> EctopyState:
+        return EctopyState(tail, state.hour, state.opened_us, state.raised_us, state.highest)
 
     def _count(self, state: EctopyState, whole: Beats, person: Person) -> tuple[EctopyState, list[Finding]]:
         """Add each beat that has four on either side to its hour; close the hours that are over."""
         early, steady, near = self._patterns(whole)
         middle = whole[_SIDE : len(whole) - _SIDE]
         fit = ~middle["moving"]
-        hour_us = middle["start_us"] - middle["start_us"] % _HOUR_US
+        hour_us = middle["start_us"] // _HOUR_US * _HOUR_US
         found: list[Finding] = []
         edges = [0, *(np.flatnonzero(hour_us[1:] != hour_us[:-1]) + 1).tolist(), len(hour_us)]
         for first, end in pairwise(edges):
@@ -158,18 +162,26 @@ class Ectopy:
     def _patterns(self, whole: Beats) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Tell of each beat with four on either side: whether it came early; lies apart from early beats; and is near
         the beat before."""
-        policy, rr, n = self.policy, whole["rr_ms"], len(whole)
-        mean = sliding_window_view(rr, _AROUND).sum(axis=1) / _AROUND
+        policy, rr, n = self.policy, np.ascontiguousarray(whole["rr_ms"]), len(whole)
         # One more on either side than is counted, as far as there are: an early beat disturbs three differences.
         ratio = rr[1:] >= policy.pause * rr[:-1]
         here = slice(_SIDE, n - _SIDE)
+        if not ratio.any():  # nearly always
+            none = np.zeros(n - 2 * _SIDE, np.bool_)
+            return none, ~none, self._near(rr)
+        mean = sliding_window_view(rr, _AROUND).sum(axis=1) / _AROUND
         linked = holes_ms(whole) <= policy.max_hole_ms
         early = (rr[here] <= policy.early * mean) & ratio[here] & linked[here]
         # By ratio alone: what stands around the beats at the edge has no mean yet.
-        step = np.abs(np.diff(rr)) <= policy.near * rr[:-1]
         jump = ratio & (rr[:-1] < rr[1:])
         apart = ~(jump[_SIDE - 2 : n - _SIDE - 2] | jump[_SIDE - 1 : n - _SIDE - 1] | jump[here])
-        return early, apart, apart & step[_SIDE - 1 : n - _SIDE - 1]
+        return early, apart, apart & self._near(rr)
+
+    def _near(self, rr: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell of each interval with four on either side whether it is near the one before."""
+        before, here = rr[_SIDE - 1 : len(rr) - _SIDE - 1], rr[_SIDE : len(rr) - _SIDE]
+        near: NDArray[np.bool_] = np.abs(here - before) <= self.policy.near * before
+        return near
 
     def _close(self, state: EctopyState, person: Person) -> tuple[EctopyState, list[Finding]]:
         """Judge the hour that is over."""

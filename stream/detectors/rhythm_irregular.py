@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Figures, Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
@@ -21,8 +22,8 @@ from stream.detectors.rhythm_beats import (
     NO_BEATS,
     RR_INTERVAL,
     Beats,
-    beats,
     for_adults,
+    heard,
     joined,
     last,
     lost_before,
@@ -30,7 +31,15 @@ from stream.detectors.rhythm_beats import (
     seconds,
 )
 from stream.detectors.rhythm_irregularity import irregularity, rmssd_share
-from stream.detectors.rhythm_windows import IrregularRhythmPolicy, Judged, counts, ends, judge, windows
+from stream.detectors.rhythm_windows import (
+    IrregularRhythmPolicy,
+    Judged,
+    all_regular,
+    counts,
+    ends,
+    judge,
+    windows,
+)
 from vitals.clock import US_PER_S
 
 RULE: Final = "irregular_rhythm"
@@ -92,17 +101,29 @@ class IrregularRhythm:
         """Take in RR intervals; a finding for what began, became worse or ended."""
         if not for_adults(person):
             return IrregularState(), _ended(state, person, until_us, "no longer judged for this person")
-        new = beats(seen, self.policy.low_ms, self.policy.high_ms)
-        if not len(new):
+        policy = self.policy
+        new = heard(seen, policy.low_ms, policy.high_ms)
+        if not len(new.beats):
             return state, []
-        whole, before = joined(state.tail, new), len(state.tail)
-        count = counts(self.policy, whole, before, state.count)
-        state = replace(state, tail=last(whole, self.policy.beats - 1), count=int(count[-1]))
-        end = ends(self.policy, count, before)
-        if not len(end) or (self._is_quiet(state, person) and self._is_regular(whole, end)):
+        tail, before = last(state.tail, new.beats, policy.beats - 1), len(state.tail)
+        quiet = self._is_quiet(state, person)
+        if quiet and new.hole_after(state.tail) <= policy.max_hole_s * 1_000 and all_regular(policy, state.tail, new):
+            return self._later_quiet(state, tail, len(new.beats)), []  # nearly always
+        whole = joined(state.tail, new.beats)
+        count = counts(policy, whole, before, state.count)
+        state = replace(state, tail=tail, count=int(count[-1]))
+        end = ends(policy, count, before)
+        if not len(end) or (quiet and self._is_regular(whole, end)):
             return state, []
-        zone_us = int(seen["zone_offset_min"][-1]) * 60 * US_PER_S
-        return self._follow(state, whole, judge(self.policy, whole, end), zone_us, person)
+        last_one = by_metric(seen).bounds(RR_INTERVAL)[1] - 1
+        zone_us = int(seen["zone_offset_min"][by_metric(seen).whole.place[last_one]]) * 60 * US_PER_S
+        return self._follow(state, whole, judge(policy, whole, end), zone_us, person)
+
+    def _later_quiet(self, state: IrregularState, tail: Beats, beats: int) -> IrregularState:
+        return IrregularState(
+            tail, state.count + beats, state.at_us, None, state.clear, state.calm_us, state.held_s, state.fast_s, None,
+            state.day, state.day_from_us, state.day_s, state.day_irregular_s,
+        )  # fmt: skip
 
     def _is_quiet(self, state: IrregularState, person: Person) -> bool:
         """Tell whether regular windows would change nothing."""

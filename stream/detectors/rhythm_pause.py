@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
@@ -24,13 +25,13 @@ from stream.detectors.rhythm_beats import (
     NO_BEATS,
     RR_INTERVAL,
     Beats,
-    beats,
+    Heard,
     for_adults,
+    heard,
     holes_ms,
     joined,
     last,
     quoted,
-    trusted,
 )
 from vitals.clock import US_PER_S
 
@@ -98,28 +99,35 @@ class Pause:
         if not for_adults(person):
             return PauseState(), self._ended(state, until_us, person)
         policy = self.policy
-        new = beats(seen, policy.low_ms, policy.high_ms)
-        doubted = self._doubted(state, seen, len(new))
-        whole, before = joined(state.tail, new), len(state.tail)
-        state = replace(state, tail=last(whole, policy.clean_beats + 1), doubted=doubted[1])
-        missing = holes_ms(whole[max(before - 1, 0) :])
-        long = new["rr_ms"] >= policy.pause_ms
-        if state.opened_us is None and not long.any() and not (missing >= policy.pause_ms).any():
+        new = heard(seen, policy.low_ms, policy.high_ms)
+        tail = state.tail
+        kept = last(tail, new.beats, policy.clean_beats + 1)
+        quiet = state.opened_us is None and max(new.longest_ms, new.hole_after(tail)) < policy.pause_ms
+        if quiet and new.told == len(new.beats):  # nearly always
+            return PauseState(kept), []
+        doubted = self._doubted(state, seen, new)
+        state = replace(state, tail=kept, doubted=doubted[1])
+        if quiet:
             return state, []
-        at, length = self._pauses(whole, before, long, missing, doubted[0])
+        whole, before = joined(tail, new.beats), len(tail)
+        missing = holes_ms(whole[max(before - 1, 0) :])
+        at, length = self._pauses(whole, before, new.rr_ms >= policy.pause_ms, missing, doubted[0])
         return self._follow(state, at, length, whole, person)
 
-    def _doubted(self, state: PauseState, seen: Observations, kept: int) -> tuple[NDArray[np.bool_], bool]:
+    def _doubted(self, state: PauseState, seen: Observations, new: Heard) -> tuple[NDArray[np.bool_], bool]:
         """Tell for each kept beat whether something untrustworthy lies before it, and whether after the last."""
-        if kept == len(seen):
-            doubted = np.zeros(kept, np.bool_)
+        stretch = by_metric(seen)
+        told = stretch.of(RR_INTERVAL)
+        if told is None or new.told == len(new.beats):
+            doubted = np.zeros(len(new.beats), np.bool_)
             doubted[:1] = state.doubted
             return doubted, False
-        rr = seen["value"]
-        well = np.flatnonzero(trusted(seen) & (rr >= self.policy.low_ms) & (rr <= self.policy.high_ms))
+        first, end = stretch.bounds(RR_INTERVAL)
+        rr = told.value
+        well = np.flatnonzero(stretch.well[first:end] & (rr >= self.policy.low_ms) & (rr <= self.policy.high_ms))
         doubted = np.diff(well, prepend=-1) > 1
         doubted[:1] |= state.doubted
-        return doubted, len(well) == 0 or int(well[-1]) < len(seen) - 1
+        return doubted, len(well) == 0 or int(well[-1]) < len(rr) - 1
 
     def _pauses(
         self,

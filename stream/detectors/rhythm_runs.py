@@ -25,7 +25,7 @@ from stream.detectors.rhythm_beats import (
     NO_BEATS,
     RR_INTERVAL,
     Beats,
-    beats,
+    heard,
     holes_ms,
     joined,
     last,
@@ -127,15 +127,18 @@ class FastRun:
         if person.profile.is_child:
             return FastRunState(), self._ended(state, until_us, person)
         policy = self.policy
-        new = beats(seen, policy.low_ms, policy.high_ms)
-        if not len(new):
+        new = heard(seen, policy.low_ms, policy.high_ms)
+        if not len(new.beats):
             return state, []
-        fast = (new["rr_ms"] < MS_PER_MIN / policy.limit_bpm) & ~new["moving"]
-        whole, before = joined(state.tail, new), len(state.tail)
-        after = replace(state, tail=last(whole, max(2 * policy.min_beats, KEPT_READINGS)))
-        if state.run is None and state.episode is None and not fast.any():
+        tail = last(state.tail, new.beats, max(2 * policy.min_beats, KEPT_READINGS))
+        quiet, limit_ms = state.run is None and state.episode is None, MS_PER_MIN / policy.limit_bpm
+        if quiet and new.shortest_ms >= limit_ms:  # nearly always
+            return FastRunState(tail), []
+        fast = (new.rr_ms < limit_ms) & ~new.beats["moving"]
+        after = replace(state, tail=tail)
+        if quiet and not fast.any():
             return after, []
-        return self._follow(after, whole, before, fast, person)
+        return self._follow(after, joined(state.tail, new.beats), len(state.tail), fast, person)
 
     def _follow(
         self, state: FastRunState, whole: Beats, before: int, fast: NDArray[np.bool_], person: Person

@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
@@ -25,11 +26,10 @@ from stream.detectors.rhythm_beats import (
     NO_BEATS,
     RR_INTERVAL,
     Beats,
-    beats,
     for_adults,
+    heard,
     joined,
     last,
-    trusted,
 )
 from stream.detectors.sustain import Code, Sustained, Timing, Transition, Window, follow
 from vitals.catalogue import BY_CODE
@@ -98,24 +98,24 @@ class SlowRhythm:
         """Take in RR intervals and heart rates; a finding where the rhythm was slow for long, or no longer is."""
         if not for_adults(person):
             return SlowRhythmState(), self._stopped(state, until_us, person)
-        is_rr = seen["metric"] == RR_INTERVAL
-        rates = seen[~is_rr]
-        rates = rates[trusted(rates)]["start_us"]
-        new = beats(seen[is_rr], self.policy.low_ms, self.policy.high_ms)
-        heard = np.concatenate((np.array([state.heard_us], np.int64), rates))
-        after = replace(
-            state,
-            heard_us=int(heard[-1]),
-            tail=last(joined(state.tail, new), _MEDIAN_OF - 1) if len(new) else state.tail,
+        new = heard(seen, self.policy.low_ms, self.policy.high_ms)
+        rates = by_metric(seen).trusted(HEART_RATE)
+        after = SlowRhythmState(
+            last(state.tail, new.beats, _MEDIAN_OF - 1) if len(new.beats) else state.tail,
+            state.held,
+            state.heard_us if rates is None else int(rates.start_us[-1]),
+            state.paged,
         )
         slowest = MS_PER_MIN / (self.policy.awake_bpm + self.policy.clear_by)
         individual = len(person.profile.limits) or len(person.profile.sleeping_limits)
-        if not len(new) or (state.held.is_quiet and not individual and new["rr_ms"].max() <= slowest):
+        if not len(new.beats) or (state.held.is_quiet and not individual and new.longest_ms <= slowest):
             return after, []
-        return self._follow(after, state.tail, new, heard, person)
+        told = np.array([state.heard_us], np.int64)
+        told = told if rates is None else np.concatenate((told, rates.start_us))
+        return self._follow(after, state.tail, new.beats, told, person)
 
     def _follow(
-        self, state: SlowRhythmState, tail: Beats, new: Beats, heard: NDArray[np.int64], person: Person
+        self, state: SlowRhythmState, tail: Beats, new: Beats, told_us: NDArray[np.int64], person: Person
     ) -> tuple[SlowRhythmState, list[Finding]]:
         whole = joined(tail, new)
         if len(whole) < _MEDIAN_OF:
@@ -131,7 +131,7 @@ class SlowRhythm:
         for change in changes:
             at = int(np.searchsorted(judged["start_us"], change.at_us))
             if not change.cleared:
-                until = int(heard[max(int(np.searchsorted(heard, change.at_us, side="right")) - 1, 0)])
+                until = int(told_us[max(int(np.searchsorted(told_us, change.at_us, side="right")) - 1, 0)])
                 state = replace(state, paged=change.at_us - until > self.policy.heard_s * US_PER_S)
             found.append(self._told(change, state.paged, float(low[at]), float(bpm[at]), person))
         return replace(state, held=held), found

@@ -5,13 +5,14 @@ How the beats were cut makes no difference: windows are counted in beats since t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.detectors.rhythm_beats import MS_PER_MIN, Beats, holes_ms, lost_before
+from stream.detectors.rhythm_beats import MS_PER_MIN, Beats, Heard, holes_ms, lost_before
 from stream.detectors.rhythm_irregularity import irregularity, rmssd_share
 from vitals.clock import US_PER_S
 
@@ -101,6 +102,14 @@ def counts(policy: IrregularRhythmPolicy, whole: Beats, before: int, count: int)
 def ends(policy: IrregularRhythmPolicy, count: NDArray[np.int64], before: int) -> NDArray[np.intp]:
     """Return the positions of the beats that complete a window, given the counts from position `before` on."""
     return np.flatnonzero((count >= policy.beats) & ((count - policy.beats) % policy.every_beats == 0)) + before
+
+
+def all_regular(policy: IrregularRhythmPolicy, tail: Beats, new: Heard) -> bool:
+    """Tell whether no window in these beats can be irregular, by all of their steps together: True is certain."""
+    rr = np.concatenate((tail["rr_ms"], new.rr_ms))
+    steps = rr[1:] - rr[:-1]
+    most = math.sqrt(float(steps @ steps) / (policy.beats - 1)) / float(np.minimum.reduce(rr))
+    return most < 0.999 * policy.min_rmssd_share  # sums are rounded otherwise than a window's
 
 
 def windows(policy: IrregularRhythmPolicy, end: NDArray[np.intp]) -> NDArray[np.intp]:

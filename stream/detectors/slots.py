@@ -12,37 +12,45 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.observation import Observations
 from stream.detectors.sustain import NEVER
-from vitals.quality import TRUSTWORTHY, Context
 
 Ints = NDArray[np.int64]
 
 
-def trusted(seen: Observations, metric: int, *, without: int = 0, longest_s: float | None = None) -> Observations:
-    """Return the samples of a metric that are worth their value: trustworthy, by a sensor on the body.
+def trusted(seen: Observations, metric: int, *, without: int = 0, longest_s: float | None = None) -> Series | None:
+    """Return the samples of a metric that are worth their value: trustworthy, by a sensor on the body; None without.
 
     Those with a context bit of `without` are left out, and means over more than `longest_s`.
     """
-    keep = (seen["metric"] == metric) & (seen["quality"] >= TRUSTWORTHY)
-    keep &= (seen["context"] & (int(Context.NO_CONTACT) | without)) == 0
-    if longest_s is not None:
-        keep &= seen["duration_ms"] <= round(longest_s * 1_000)
-    return seen if keep.all() else seen[keep]
-
-
-def ended_us(seen: Observations) -> Ints:
-    """Return when each measurement ended, which is the order that settled samples come in."""
-    start: Ints = seen["start_us"]
-    duration = seen["duration_ms"]
-    return start + duration.astype(np.int64) * 1_000 if duration.any() else start
+    stretch = by_metric(seen)
+    series = stretch.trusted(metric)
+    if series is None:
+        return None
+    bad = without & stretch.any_context
+    if longest_s is not None and stretch.longest_ms > longest_s * 1_000:
+        keep = series.duration_ms <= round(longest_s * 1_000)
+        if bad:
+            keep &= (series.context & bad) == 0
+    elif bad:
+        keep = (series.context & bad) == 0
+    else:
+        return series
+    if keep.all():
+        return series
+    return series.pick(keep) if keep.any() else None
 
 
 def first_of_each(time_us: Ints, slot_us: int, after_us: int = NEVER) -> NDArray[np.bool_]:
     """Mark the first of ascending times in each slot, leaving aside the slot of `after_us` and all before it."""
     slot = time_us // slot_us
-    first: NDArray[np.bool_] = np.diff(slot, prepend=slot[:1] - 1) > 0
-    return first if after_us == NEVER else first & (slot > after_us // slot_us)
+    first = np.ones(len(slot), np.bool_)
+    np.greater(slot[1:], slot[:-1], out=first[1:])
+    if after_us == NEVER:
+        return first
+    first &= slot > after_us // slot_us
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +70,24 @@ class Slots:
 
     def add(self, number: Ints, rows: Ints) -> Self:
         """Return these and `rows` (m, k), each added to the slot of its `number` (ascending, not before the last)."""
-        if len(self) and len(number) and number[-1] == self.number[-1]:
-            sums = self.sums.copy()  # only the last grows, as it mostly does
-            sums[-1] += rows.sum(axis=0)
-            return type(self)(self.number, sums)
-        numbers = np.concatenate((self.number, number))
-        if len(numbers) == 0:
+        if not len(number):
             return self
+        last = len(self) - 1
+        if last >= 0 and number[-1] == self.number[last]:
+            sums = self.sums.copy()  # only the last grows, as it mostly does
+            sums[-1] += rows[0] if len(rows) == 1 else np.add.reduce(rows)
+            return type(self)(self.number, sums)
+        if last >= 0 and (number[1:] > number[:-1]).all():
+            again = int(number[0] == self.number[last])
+            numbers, sums = np.concatenate((self.number, number[again:])), np.concatenate((self.sums, rows[again:]))
+            if again:
+                sums[last] += rows[0]
+            return type(self)(numbers, sums)
+        numbers = np.concatenate((self.number, number))
         begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         return type(self)(numbers[begins], np.add.reduceat(np.concatenate((self.sums, rows)), begins, axis=0))
 
     def since(self, number: int) -> Self:
         """Return the slots from `number` on."""
-        first = int(np.searchsorted(self.number, number))
+        first = int(self.number.searchsorted(number))
         return type(self)(self.number[first:], self.sums[first:])

@@ -18,18 +18,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
-from vitals.catalogue import BY_CODE, BY_NUMBER, HIGH
+from vitals.catalogue import BY_CODE, HIGH
 from vitals.clock import US_PER_S
-from vitals.quality import TRUSTWORTHY, Context
 
 RULE: Final = "stuck_value"
 VERSION: Final = 1
@@ -37,8 +37,8 @@ CODES: Final = ("heart_rate", "pulse_rate", "spo2", "respiratory_rate", "body_te
 LEAP: Final = np.array([10.0, 10.0, 4.0, 6.0, 1.0, np.inf])
 """By metric the change from one sample to the next from which it is a leap, in the unit; beats may leap."""
 _NUMBERS: Final = np.array([BY_CODE[code].number for code in CODES])
-_SLOT: Final = np.full(max(BY_NUMBER) + 1, -1, np.int8)
-_SLOT[_NUMBERS] = np.arange(len(CODES))
+_NUMBERS_OF: Final = tuple(_NUMBERS.tolist())
+_LEAP_OF: Final = tuple(LEAP.tolist())
 _PACED: Final = frozenset(CODES.index(code) for code in ("heart_rate", "pulse_rate", "rr_interval"))
 _SPO2: Final = CODES.index("spo2")
 _FULL: Final = HIGH[BY_CODE["spo2"].number]
@@ -119,20 +119,20 @@ class Stuck:
     def step(self, state: StuckState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in the trustworthy values of each metric; a value of poor quality neither repeats nor differs."""
         distrust = np.zeros(len(seen), np.bool_)
-        slot = _SLOT[seen["metric"]]
-        which = (slot >= 0) & (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
-        place = np.flatnonzero(which)
-        if not len(place):
+        stretch = by_metric(seen)
+        told = [(slot, one) for slot, number in enumerate(_NUMBERS_OF) if (one := stretch.trusted(number)) is not None]
+        if not told:
             return Judged(state, [], distrust)
-        place = place[np.argsort(slot[place], kind="stable")]
         state = state.copy()
-        part = _part(state, slot[place], seen["start_us"][place], seen["value"][place])
-        careful = _learn(state, part, self.policy)
         findings: list[Finding] = []
-        for number in careful.tolist():
-            told = _Series(self.policy, state, part, number).walk(person)
-            distrust[place[part.first[number] + np.flatnonzero(told[1])]] = True
-            findings += told[0]
+        for slot, series in told:
+            part = _Part(state, slot, series, spans=stretch.longest_of(_NUMBERS_OF[slot]) > 0)
+            if _learn(state, part, self.policy):
+                continue
+            found, doubted = _Series(self.policy, state, part).walk(person)
+            if doubted.any():
+                distrust[series.place[doubted]] = True
+            findings += found
         return Judged(state, sorted(findings, key=lambda one: one.changed_us), distrust)
 
     def distrusted(self, state: StuckState) -> frozenset[int]:
@@ -144,103 +144,104 @@ class Stuck:
         return state, []
 
 
-@dataclass(frozen=True, slots=True)
+_FIRST: Final = np.zeros(1, np.intp)
+
+
 class _Part:
-    """Samples by metric: `first` and `last` (exclusive) of each group, its `slot`; of each sample whether it differs
-    from the one before (`change`), and far (`leap`), how long after it came, and its repeats so far."""
+    """A metric's samples: where values differ from the one before (`changes`), how many repeat it at the end, and the
+    most that do so at any of them (`longest`) and in a run that ended (`ended`). `spans`: some have a duration."""
 
-    slot: NDArray[np.int8]
-    first: NDArray[np.intp]
-    last: NDArray[np.intp]
-    at_us: NDArray[np.int64]
-    value: NDArray[np.float64]
-    change: NDArray[np.bool_]
-    leap: NDArray[np.bool_]
-    repeats: NDArray[np.int64]
-    gap_us: NDArray[np.int64]
+    __slots__ = ("at_us", "before", "before_us", "changes", "ended", "longest", "repeats", "slot", "spans", "value")
+
+    def __init__(self, state: StuckState, slot: int, series: Series, *, spans: bool) -> None:
+        self.spans = spans
+        self.slot, self.at_us, self.value = slot, series.start_us, series.value
+        value, count, known = self.value, len(self.value), int(state.repeats[slot])
+        self.before, self.before_us = float(state.value[slot]), int(state.at_us[slot])
+        if count == 1:
+            self._alone(known)
+            return
+        change = np.empty(count, np.bool_)
+        np.not_equal(value[1:], value[:-1], out=change[1:])
+        change[0] = value[0] != self.before  # the very first value differs from NaN
+        self.changes: NDArray[np.intp] = change.nonzero()[0]
+        changes = self.changes
+        if not len(changes):
+            self.repeats = self.longest = known + count
+            self.ended = 0
+            return
+        first, last = int(changes[0]), int(changes[-1])
+        within = int(np.maximum.reduce(changes[1:] - changes[:-1])) - 1 if len(changes) > 1 else 0
+        self.repeats = count - 1 - last
+        self.longest = max(known + first if first else 0, within, self.repeats)
+        self.ended = max(known + first, within)
+
+    def _alone(self, known: int) -> None:
+        changed = bool(self.value[0] != self.before)
+        self.changes = _FIRST if changed else _FIRST[:0]
+        self.repeats = self.longest = 0 if changed else known + 1
+        self.ended = known if changed else 0
+
+    def may_have_holes(self, policy: StuckPolicy) -> bool:
+        """Tell whether one may have come long after the one before; False is certain where starts rise."""
+        lasted_us = max(int(self.at_us[-1]), int(self.at_us[0])) - self.before_us
+        return self.spans or lasted_us > policy.max_gap_s * US_PER_S
+
+    def holes(self, policy: StuckPolicy) -> NDArray[np.bool_]:
+        """Tell which came long after the one before."""
+        gap_us = np.empty(len(self.at_us), np.int64)
+        np.subtract(self.at_us[1:], self.at_us[:-1], out=gap_us[1:])
+        gap_us[0] = int(self.at_us[0]) - self.before_us
+        hole: NDArray[np.bool_] = gap_us > policy.max_gap_s * US_PER_S
+        return hole
+
+    def leaps(self) -> NDArray[np.bool_]:
+        """Tell which lie far from the one before."""
+        far = np.empty(len(self.value))
+        np.subtract(self.value[1:], self.value[:-1], out=far[1:])
+        far[0] = self.value[0] - self.before
+        leap: NDArray[np.bool_] = np.abs(far) >= LEAP[self.slot]
+        return leap
+
+    def leaps_at(self, at: int) -> bool:
+        """Tell it of one."""
+        before = float(self.value[at - 1]) if at else self.before
+        far: float = _LEAP_OF[self.slot]
+        return abs(float(self.value[at]) - before) >= far
 
 
-def _part(state: StuckState, slots: NDArray[np.int8], at_us: NDArray[np.int64], value: NDArray[np.float64]) -> _Part:
-    index = np.arange(len(slots))
-    begins = np.empty(len(slots), np.bool_)
-    begins[0] = True
-    np.not_equal(slots[1:], slots[:-1], out=begins[1:])
-    first = np.flatnonzero(begins)
-    slot = slots[first]
-    before = np.empty(len(slots))
-    before[1:] = value[:-1]
-    before[first] = state.value[slot]
-    gap_us = np.empty(len(slots), np.int64)
-    np.subtract(at_us[1:], at_us[:-1], out=gap_us[1:])
-    gap_us[first] = at_us[first] - state.at_us[slot]
-    change: Any = value != before  # the very first value differs from NaN
-    # Repeats since the last change; a group's first run goes on from the state's.
-    since = np.where(change, index, -1)
-    since[first] = np.where(change[first], first, first - 1 - state.repeats[slot])
-    repeats = index - _latest(since, begins)
-    last = np.append(first[1:], len(slots))
-    leap = np.abs(value - before) >= LEAP[slots]
-    return _Part(slot, first, last, at_us, value, change, leap, repeats, gap_us)
-
-
-def _latest(since: NDArray[np.intp], begins: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Carry each group's last known begin forward, never over the border of a group."""
-    known = np.flatnonzero(begins | (since >= 0))
-    marks = np.zeros(len(since), np.intp)
-    marks[known] = known
-    carried: NDArray[np.intp] = since[np.maximum.accumulate(marks)]
-    return carried
-
-
-def _learn(state: StuckState, part: _Part, policy: StuckPolicy) -> NDArray[np.intp]:
-    """Bring the groups up to date where nothing can be suspicious; return the numbers of those that need a closer
-    look, untouched."""
-    slot, first, last = part.slot, part.first, part.last
-    changes = np.add.reduceat(part.change, first, dtype=np.int64)
-    longest = np.maximum.reduceat(part.repeats, first)
-    gap_us = np.maximum.reduceat(part.gap_us, first)
-    learned = state.learned[slot]
-    careful = (np.maximum(longest, state.repeats[slot]) >= policy.min_repeats) | (gap_us > policy.max_gap_s * US_PER_S)
-    careful |= (learned[:, 3] + state.repeats[slot] + last - first >= policy.block) | (state.opened_us[slot] != 0)
-    if part.leap.any() or state.leapt.any():
-        careful |= (longest >= policy.leapt_repeats) & (state.leapt[slot] | np.logical_or.reduceat(part.leap, first))
-    plain = np.flatnonzero(~careful)
-    if len(plain):
-        own, end = slot[plain], last[plain] - 1
-        repeats = part.repeats[end]
-        learned[:, 4] += changes
+def _learn(state: StuckState, part: _Part, policy: StuckPolicy) -> bool:
+    """Bring a metric up to date where nothing can be suspicious; else return False, and leave it as it is."""
+    slot, count = part.slot, len(part.value)
+    known, learned = int(state.repeats[slot]), state.learned[slot].tolist()
+    if max(part.longest, known) >= policy.min_repeats or learned[3] + known + count >= policy.block:
+        return False
+    if state.opened_us[slot] or (part.may_have_holes(policy) and part.holes(policy).any()):
+        return False
+    if part.longest >= policy.leapt_repeats and (state.leapt[slot] or part.leaps().any()):
+        return False
+    if len(part.changes):
+        begun = int(part.changes[-1])
         # Runs count once they have ended: all pairs but those of the run that goes on.
-        learned[:, 3] += np.where(changes > 0, state.repeats[slot] + last - first - part.repeats[last - 1], 0)
-        learned[:, 5] = np.maximum(learned[:, 5], _longest_ended(state, part))
-        state.learned[own] = learned[plain]
-        begun = changes[plain] > 0
-        state.begin_us[own] = np.where(begun, part.at_us[end - repeats * begun], state.begin_us[own])
-        state.repeats[own], state.value[own], state.at_us[own] = repeats, part.value[end], part.at_us[end]
-        state.leapt[own] = np.where(begun, part.leap[end - repeats * begun], state.leapt[own])
-        state.suspicious[own] = False
-    return np.flatnonzero(careful)
-
-
-def _longest_ended(state: StuckState, part: _Part) -> NDArray[np.int64]:
-    """Return by group the repeats of the longest run that ended in it; 0 without."""
-    before = np.empty(len(part.repeats), np.int64)
-    before[1:] = part.repeats[:-1]
-    before[part.first] = state.repeats[part.slot]
-    ended: NDArray[np.int64] = np.maximum.reduceat(np.where(part.change, before, 0), part.first)
-    return ended
+        pairs = learned[3] + known + count - part.repeats
+        state.learned[slot, 3:] = pairs, learned[4] + len(part.changes), max(learned[5], part.ended)
+        state.begin_us[slot], state.leapt[slot] = part.at_us[begun], part.leaps_at(begun)
+    state.repeats[slot], state.value[slot], state.at_us[slot] = part.repeats, part.value[-1], part.at_us[-1]
+    state.suspicious[slot] = False
+    return True
 
 
 class _Series:
     """One metric's stretch, run by run; `walk` writes the state's slot."""
 
-    def __init__(self, policy: StuckPolicy, state: StuckState, part: _Part, number: int) -> None:
+    def __init__(self, policy: StuckPolicy, state: StuckState, part: _Part) -> None:
         self.policy, self.state = policy, state
-        self.slot = slot = int(part.slot[number])
-        group = slice(int(part.first[number]), int(part.last[number]))
-        self.at_us, self.value = part.at_us[group], part.value[group]
-        self.change = part.change[group]
-        self.leap, self.leapt = part.leap[group], bool(state.leapt[slot])
-        self.hole = part.gap_us[group] > policy.max_gap_s * US_PER_S
+        self.slot = slot = part.slot
+        self.at_us, self.value = part.at_us, part.value
+        self.times_us, self.leaps = part.at_us.tolist(), part.leaps().tolist()
+        self.changes = frozenset(part.changes.tolist())
+        self.leapt = bool(state.leapt[slot])
+        self.holes = frozenset(part.holes(policy).nonzero()[0].tolist() if part.may_have_holes(policy) else ())
         self.distrust = np.zeros(len(self.at_us), np.bool_)
         self.findings: list[Finding] = []
         self.begin_us, self.repeats = int(state.begin_us[slot]), int(state.repeats[slot])
@@ -251,7 +252,7 @@ class _Series:
     def walk(self, person: Person) -> tuple[list[Finding], NDArray[np.bool_]]:
         """Return the findings, and which samples to distrust."""
         fixed = self.slot in _PACED and person.profile.pacemaker
-        cuts = [*np.flatnonzero(self.change | self.hole).tolist(), len(self.at_us)]
+        cuts = [*sorted(self.changes | self.holes), len(self.at_us)]
         self._go_on(0, cuts[0], fixed)
         for first, last in pairwise(cuts):
             begun = self._begin(first)
@@ -265,15 +266,15 @@ class _Series:
 
     def _begin(self, at: int) -> bool:
         """Begin a run at a sample; an open episode goes on over a hole, to the same value: then return False."""
-        changed = bool(self.change[at])
+        changed = at in self.changes
         if self.opened_us:
             if not changed:
                 return False
             held = float(self.value[at - 1] if at else self.state.value[self.slot])
             self.findings.append(self._finding(State.CLEARED, int(self.at_us[at]), held, self.repeats))
             self.opened_us = self.raised_us = 0
-        self._end(changed and not self.hole[at])
-        self.begin_us, self.repeats, self.leapt = int(self.at_us[at]), 0, bool(self.leap[at])
+        self._end(changed and at not in self.holes)
+        self.begin_us, self.repeats, self.leapt = self.times_us[at], 0, self.leaps[at]
         return True
 
     def _end(self, changed: bool) -> None:

@@ -175,9 +175,14 @@ class Surge:
 
 def _might(slots: Slots, first: int, rise: float) -> bool:
     """Tell whether a surge may hold at a quarter minute from `first` on: nearly never."""
-    bpm = slots.sums[:, RATE] / np.maximum(slots.sums[:, COUNT], 1) / 10
-    bpm = bpm[slots.sums[:, COUNT] > 0]
-    return len(bpm) > HELD and bool(bpm[first - len(slots) - HELD :].max() - bpm.min() >= rise)
+    count, rate = slots.sums[:, COUNT], slots.sums[:, RATE]
+    if len(count) <= HELD:
+        return False
+    known = count.astype(np.bool_)
+    bpm = rate / count / 10 if known.all() else rate[known] / count[known] / 10
+    if len(bpm) <= HELD:
+        return False
+    return bool(np.maximum.reduce(bpm[first - len(slots) - HELD :]) - np.minimum.reduce(bpm) >= rise)
 
 
 def _opened(seen: Around, at: int, rise: float) -> Open:

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.observation import Observations
-from stream.detectors.slots import Ints, Slots, ended_us, trusted
+from stream.detectors.slots import Ints, Slots, trusted
 from stream.detectors.sustain import NEVER, Reading
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
@@ -19,6 +20,8 @@ from vitals.quality import Context
 HEART, TEMPERATURE = number_of("heart_rate"), number_of("body_temperature")
 TELLING: Final = frozenset(map(number_of, ("steps", "cadence", "activity_intensity", "activity_class", "enmo")))
 """Metrics that tell of motion by being there; what they say of it stands in the context of every sample."""
+_TELLING: Final = tuple(sorted(TELLING))
+_NONE: Final[Ints] = np.empty(0, np.int64)
 SLOT_US: Final = 15 * US_PER_S
 HELD, RISING, BEFORE = 10, 12, 40
 """Quarter minutes: how long a surge has held, may rise, and how long the rate before it is looked at."""
@@ -73,52 +76,82 @@ class Around(NamedTuple):
 
 def counted(since: Since, seen: Observations, fever_cel: float, fever_us: int) -> tuple[Since, Ints, Ints]:
     """Return (since when, slot numbers (n,), rows (n, COLUMNS)) of the samples that count."""
-    metric = seen["metric"]
-    if (metric == HEART).all():
-        rates, telling, warm = trusted(seen, HEART, longest_s=_LONGEST_S), seen[:0], np.empty(0, np.int64)
-    else:
-        rates = trusted(seen, HEART, longest_s=_LONGEST_S)
-        telling = seen[(metric != HEART) & (metric != TEMPERATURE)]
-        warmth = trusted(seen, TEMPERATURE)
-        warm = ended_us(warmth)[warmth["value"] >= fever_cel]
-    start, context = ended_us(rates), rates["context"]
-    even = len(context) > 0 and not (context != context[0]).any() and not len(warm) and since.fever_us == NEVER
-    if even and int(context[0]) & _KNOWN and not len(telling):  # nearly always: one look at the flags does for all
-        one = int(context[0])
-        return since, *_by_slot(start // SLOT_US, rates, [bool(one & _MOTION), True, bool(one & int(Context.ASLEEP))])
+    rates, telling, warm = trusted(seen, HEART, longest_s=_LONGEST_S), _telling(seen), _NONE
+    warmth = trusted(seen, TEMPERATURE)
+    if warmth is not None:
+        warm = warmth.end_us[warmth.value >= fever_cel]
+    told_us = _NONE if telling is None else telling.end_us
+    now = Since(_last(told_us, since.told_us), _last(warm, since.fever_us))
+    number, rows = _NONE, np.zeros((0, COLUMNS), np.int64)
+    if rates is not None:
+        flags = _flags(since, rates, by_metric(seen).context, told_us, warm, fever_us)
+        number, rows = _by_slot(rates.end_us // SLOT_US, rates, flags)
+    return (now, number, rows) if telling is None else (now, *_with_motion(number, rows, telling))
+
+
+class _Telling(NamedTuple):
+    """Samples that tell of motion by being there, in order; shape (n,), n >= 1."""
+
+    end_us: Ints
+    context: NDArray[np.int16]
+    duration_ms: NDArray[np.int32]
+
+
+def _telling(seen: Observations) -> _Telling | None:
+    stretch = by_metric(seen)
+    parts = [one for number in _TELLING if (one := stretch.of(number)) is not None]
+    if len(parts) < 2:
+        return _Telling(parts[0].end_us, parts[0].context, parts[0].duration_ms) if parts else None
+    place = np.concatenate([one.place for one in parts])
+    place.sort()
+    return _Telling(stretch.ends_us[place], seen["context"][place], seen["duration_ms"][place])
+
+
+def _flags(since: Since, rates: Series, agreed: int, told_us: Ints, warm: Ints, fever_us: int) -> Sequence[NDArray[np.bool_] | bool]:
+    """Return of each rate, or of all, whether they were taken moving, with motion known, asleep and, if need be, within
+    hours of an elevated temperature; `agreed`: the context of all of them, or -1."""
+    end, context = rates.end_us, rates.context
+    feverish = len(warm) > 0 or since.fever_us != NEVER
+    if agreed >= 0 and agreed & _KNOWN and not feverish:  # nearly always: one look does for all
+        return bool(agreed & _MOTION), True, bool(agreed & int(Context.ASLEEP))
     flags = [(context & _MOTION) != 0, (context & _KNOWN) != 0, (context & int(Context.ASLEEP)) != 0]
     if not flags[1].all():
-        flags[1] |= start - _last_before(start, ended_us(telling), since.told_us) <= _TELLS_US
-    if len(warm) or since.fever_us != NEVER:
-        flags.append(start - _last_before(start, warm, since.fever_us) <= fever_us)
-    now = Since(_last(ended_us(telling), since.told_us), _last(warm, since.fever_us))
-    number, rows = _by_slot(start // SLOT_US, rates, flags)
-    return (now, number, rows) if not len(telling) else (now, *_with_motion(number, rows, telling))
+        flags[1] |= end - _last_before(end, told_us, since.told_us) <= _TELLS_US
+    if feverish:
+        flags.append(end - _last_before(end, warm, since.fever_us) <= fever_us)
+    return flags
 
 
-def _by_slot(number: Ints, rates: Observations, flags: Sequence[NDArray[np.bool_] | bool]) -> tuple[Ints, Ints]:
+def _by_slot(number: Ints, rates: Series, flags: Sequence[NDArray[np.bool_] | bool]) -> tuple[Ints, Ints]:
     """Return each slot once, and its row; `flags`, of each rate or of all, are the columns from `MOVING` on."""
-    if not len(number):
-        return number, np.zeros((0, COLUMNS), np.int64)
-    begins = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    begin = np.ones(len(number), np.bool_)
+    np.not_equal(number[1:], number[:-1], out=begin[1:])
+    begins = begin.nonzero()[0]
     rows = np.zeros((len(begins), COLUMNS), np.int64)
-    rows[:, COUNT] = np.diff(begins, append=len(number))
-    rows[:, RATE] = np.add.reduceat(np.rint(rates["value"] * 10).astype(np.int64), begins)
-    rows[:, QUALITY] = np.add.reduceat(np.rint(rates["quality"] * 1_000).astype(np.int64), begins)
+    count, rate, quality = rows[:, COUNT], rows[:, RATE], rows[:, QUALITY]
+    count[:-1], count[-1] = begins[1:], len(number)
+    count -= begins
+    # Whole numbers, which floats add up exactly.
+    rate[:] = np.add.reduceat(np.rint(rates.value * 10), begins)
+    quality[:] = np.add.reduceat(np.rint(rates.quality * 1_000), begins, dtype=np.float64)
     for column, flag in enumerate(flags, MOVING):
         if isinstance(flag, bool):
-            rows[:, column] = rows[:, COUNT] if flag else 0
+            if flag:
+                rows[:, column] = count
         elif flag.any():
             rows[:, column] = np.add.reduceat(flag.astype(np.int64), begins)
     return number[begins], rows
 
 
-def _with_motion(number: Ints, rows: Ints, telling: Observations) -> tuple[Ints, Ints]:
+def _with_motion(number: Ints, rows: Ints, telling: _Telling) -> tuple[Ints, Ints]:
     """Return slot numbers and rows, those of samples that told motion in them too."""
-    moving = telling[(telling["context"] & _MOTION) != 0]
-    more = np.zeros((len(moving), COLUMNS), np.int64)
-    more[:, WALKED] = np.minimum(moving["duration_ms"].astype(np.int64) * 1_000 // SLOT_US, STILL) + 1
-    both = np.concatenate((number, ended_us(moving) // SLOT_US))
+    which = (telling.context & _MOTION) != 0
+    if not which.any():
+        return number, rows
+    duration, ends = telling.duration_ms[which], telling.end_us[which]
+    more = np.zeros((len(ends), COLUMNS), np.int64)
+    more[:, WALKED] = np.minimum(duration.astype(np.int64) * 1_000 // SLOT_US, STILL) + 1
+    both = np.concatenate((number, ends // SLOT_US))
     order = np.argsort(both, kind="stable")
     return both[order], np.concatenate((rows, more))[order]
 

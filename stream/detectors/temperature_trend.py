@@ -19,7 +19,7 @@ from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
-from stream.detectors.slots import Slots, ended_us, trusted
+from stream.detectors.slots import Slots, trusted
 from stream.detectors.sustain import Code, Sustained, Timing, Transition, Window, follow
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
@@ -90,12 +90,12 @@ class TemperatureTrend:
     ) -> tuple[TemperatureTrendState, list[Finding]]:
         """Take in `seen`; an hour is judged when a reading after it has come. Raises nothing."""
         del until_us
-        seen = trusted(seen, _TEMPERATURE)
-        if person.profile.is_child or not len(seen):
+        readings = trusted(seen, _TEMPERATURE)
+        if person.profile.is_child or readings is None:
             return state, []
-        rows = np.ones((len(seen), 2), np.int64)
-        rows[:, 1] = np.rint(seen["value"] * 1_000)
-        slots = state.slots.add(ended_us(seen) // _SLOT_US, rows)
+        rows = np.ones((len(readings.value), 2), np.int64)
+        rows[:, 1] = np.rint(readings.value * 1_000)
+        slots = state.slots.add(readings.end_us // _SLOT_US, rows)
         if len(slots) == len(state.slots):
             return TemperatureTrendState(slots, state.held), []
         ended = _hours_ended(state.slots, slots)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.by_metric import by_metric
 from stream.detectors.observation import Observations, copied, pick
 from vitals.catalogue import BY_CODE, BY_NUMBER
 from vitals.clock import US_PER_S
@@ -46,6 +47,7 @@ METRICS: Final = frozenset(_NUMBERS)
 """What the track needs to see, beside the context bits of whatever comes."""
 _TELLS: Final = np.zeros(max(BY_NUMBER) + 1, np.bool_)
 _TELLS[list(METRICS)] = True
+_TELLING: Final = sum(1 << number for number in METRICS)
 
 
 def _none() -> Stretches:
@@ -67,30 +69,48 @@ class Track:
 
 def take(track: Track, seen: Observations) -> Track:
     """Return the track with what settled samples of one origin tell, in any order; of unworn devices, nothing."""
+    stretch = by_metric(seen)
+    telling = stretch.bits & _TELLING
+    if not telling and not stretch.any_context & _ANY_BIT:
+        return track
     told = ((seen["context"] & _ANY_BIT) != 0) | _TELLS[seen["metric"]]
-    told &= (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
+    if not stretch.all_well:
+        told &= (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
     if not told.any():
         return track
     seen = seen if told.all() else pick(seen, told)
-    moved, trained, slept = _meanings(seen)
+    moved, trained, slept = _meanings(seen, telling)
     return Track(
         _with(track.motion, seen, moved), _with(track.workout, seen, trained), _with(track.asleep, seen, slept)
     )
 
 
-def _meanings(seen: Observations) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    context, metric, value = seen["context"], seen["metric"], seen["value"]
+def _meanings(seen: Observations, telling: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which samples tell of motion, exercise and sleep; `telling` has the bits of the metrics that may."""
+    context, metric, value = (np.ascontiguousarray(seen[name]) for name in ("context", "metric", "value"))
     moved, trained, slept = ((context & int(bit)) != 0 for bit in _BITS)
-    if _TELLS[metric].any():
-        # A sample counted over time speaks for all of it; its bit may be that of its end alone (steps of 10 minutes).
-        minutes = np.maximum(seen["duration_ms"], 1) / 60_000.0
-        walked = (value >= _STEPS_PER_MIN * minutes) & (seen["duration_ms"] <= _LONGEST_STEPS_MS)
-        moved = (moved & (metric != _STAGE)) | ((metric == _ENMO) & (value >= _ENMO_MG)) | ((metric == _STEPS) & walked)
-        moved |= ((metric == _CADENCE) & (value >= _CADENCE_PER_MIN)) | ((metric == _INTENSE) & (value >= _INTENSITY))
-        moved |= (metric == _CLASS) & np.isin(value, _MOVING_CLASSES)
+    if telling & 1 << _STAGE:
+        stage = metric == _STAGE
+        # A sample counted over time speaks for all of it; its bit may be that of its end alone.
+        moved &= ~stage
+        slept = np.where(stage, _is_one_of(value, _ASLEEP_STAGES), slept)
+    if telling & 1 << _STEPS:
+        duration = np.ascontiguousarray(seen["duration_ms"])
+        enough = value >= _STEPS_PER_MIN * (np.maximum(duration, 1) / 60_000.0)
+        moved |= (metric == _STEPS) & enough & (duration <= _LONGEST_STEPS_MS)
+    for number, least in ((_ENMO, _ENMO_MG), (_CADENCE, _CADENCE_PER_MIN), (_INTENSE, _INTENSITY)):
+        if telling & 1 << number:
+            moved |= (metric == number) & (value >= least)
+    if telling & 1 << _CLASS:
+        moved |= (metric == _CLASS) & _is_one_of(value, _MOVING_CLASSES)
+    if telling & 1 << _WORKOUT:
         trained |= metric == _WORKOUT
-        slept = np.where(metric == _STAGE, np.isin(value, _ASLEEP_STAGES), slept)
     return moved, trained, slept
+
+
+def _is_one_of(value: NDArray[np.float64], classes: tuple[float, ...]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.logical_or.reduce([value == one for one in classes])
+    return found
 
 
 def _with(known: Stretches, seen: Observations, which: NDArray[np.bool_]) -> Stretches:

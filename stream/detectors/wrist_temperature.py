@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
+from stream.detectors.by_metric import Series
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
-from stream.detectors.slots import Ints, ended_us, trusted
+from stream.detectors.slots import Ints, trusted
 from stream.detectors.sustain import NEVER
 from vitals.batch import NO_ZONE
 from vitals.catalogue import number_of
@@ -97,31 +99,35 @@ class WristTemperature:
     ) -> tuple[WristTemperatureState, list[Finding]]:
         """Take in `seen`; a night is judged when the next begins, or when a device has summed it up. Raises nothing."""
         del until_us
-        seen = trusted(seen, _WRIST)
-        if person.profile.is_child or not len(seen):
+        readings = trusted(seen, _WRIST)
+        if person.profile.is_child or readings is None:
             return state, []
-        nights = np.maximum(np.maximum.accumulate(_night_of(seen)), state.night.number)
+        nights = np.maximum.accumulate(_night_of(readings, seen["zone_offset_min"][readings.place]))
+        if int(nights[-1]) <= state.night.number:  # nearly always: the night that goes on
+            return self._more(state, readings)
+        nights = np.maximum(nights, state.night.number)
         found: list[Finding] = []
         for number in np.unique(nights).tolist():
             if number > state.night.number:
                 state, told = self._judge(state)
                 found += told
                 state = replace(state, night=Night(number))
-            state, told = self._more(state, seen[nights == number])
+            state, told = self._more(state, readings.pick(nights == number))
             found += told
         return state, found
 
-    def _more(self, state: WristTemperatureState, seen: Observations) -> tuple[WristTemperatureState, list[Finding]]:
+    def _more(self, state: WristTemperatureState, readings: Series) -> tuple[WristTemperatureState, list[Finding]]:
         """Take in samples of the night that goes on."""
         if state.night.minutes == _JUDGED:
             return state, []
-        minutes = np.maximum(seen["duration_ms"] // 60_000, 1).astype(np.int64)
+        minutes = np.maximum(readings.duration_ms // 60_000, 1).astype(np.int64)
         whole = np.flatnonzero(minutes >= _SUMMARY_MIN)
         if len(whole):
-            seen, minutes = seen[: whole[0] + 1], minutes[: whole[0] + 1]
-        counts = ((seen["context"] & int(Context.ASLEEP)) != 0) | (minutes >= _SUMMARY_MIN)
-        seen, minutes = seen[counts], minutes[counts]
-        state = replace(state, night=_longer(state.night, seen, minutes))
+            readings, minutes = readings.pick(slice(whole[0] + 1)), minutes[: whole[0] + 1]
+        counts = ((readings.context & int(Context.ASLEEP)) != 0) | (minutes >= _SUMMARY_MIN)
+        if not counts.any():  # nearly always by day
+            return state, []
+        state = replace(state, night=_longer(state.night, readings.pick(counts), minutes[counts]))
         return self._judge(state) if len(whole) else (state, [])
 
     def _judge(self, state: WristTemperatureState) -> tuple[WristTemperatureState, list[Finding]]:
@@ -168,19 +174,17 @@ class WristTemperature:
         return replace(state, usual=usual, opened_us=None, warm_nights=0), found
 
 
-def _night_of(seen: Observations) -> Ints:
+def _night_of(readings: Series, zone_min: NDArray[np.int16]) -> Ints:
     """Return the number of the night of each sample: from one local noon to the next."""
-    zone = np.where(seen["zone_offset_min"] == NO_ZONE, 0, seen["zone_offset_min"]).astype(np.int64)
-    night: Ints = (ended_us(seen) + zone * _MINUTE_US - _DAY_US // 2) // _DAY_US
+    zone = np.where(zone_min == NO_ZONE, 0, zone_min).astype(np.int64)
+    night: Ints = (readings.end_us + zone * _MINUTE_US - _DAY_US // 2) // _DAY_US
     return night
 
 
-def _longer(night: Night, seen: Observations, minutes: Ints) -> Night:
-    if not len(seen):
-        return night
-    total = int((np.rint(seen["value"] * 1_000).astype(np.int64) * minutes).sum())
-    first_us = night.first_us if night.minutes else int(seen["start_us"][0])
-    last_us = max(night.last_us, int(ended_us(seen)[-1]))
+def _longer(night: Night, readings: Series, minutes: Ints) -> Night:
+    total = int((np.rint(readings.value * 1_000).astype(np.int64) * minutes).sum())
+    first_us = night.first_us if night.minutes else int(readings.start_us[0])
+    last_us = max(night.last_us, int(readings.end_us[-1]))
     return Night(night.number, night.minutes + int(minutes.sum()), night.total + total, first_us, last_us)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Origin as AlertOrigin
+from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations, copied, pick
 from stream.detectors.protocol import Detector, Person, Technical
@@ -190,19 +191,11 @@ class _Stretch:
         return judged.distrust
 
     def physiological(self, rows: Observations) -> None:
-        """Let each detector see the rows of its metrics; what several want alike is picked once."""
-        plan, metric = self.patient.plan, rows["metric"]
-        present = 0
-        for number in np.flatnonzero(np.bincount(metric)).tolist():
-            present |= 1 << number
-        picked: dict[int, Observations] = {present: rows}
-        for row, one in enumerate(plan.detectors):
-            wanted = plan.bits[row] & present
-            if wanted:
-                mine = picked.get(wanted)
-                if mine is None:
-                    mine = picked[wanted] = pick(rows, plan.wants[row][metric])
-                self._step(one, mine)
+        """Let each detector see the stretch, if it holds any of its metrics."""
+        present = by_metric(rows).bits
+        for one, bits in zip(self.patient.plan.detectors, self.patient.plan.bits, strict=True):
+            if bits & present:
+                self._step(one, rows)
 
     def _step(self, one: Detector[Any], rows: Observations) -> None:
         states = self.patient.states if one.per_patient else self.origin.states

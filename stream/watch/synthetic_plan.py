@@ -13,11 +13,9 @@ from stream.detectors.limits import LimitRule, Side
 from stream.detectors.policy import WatchPolicy
 from stream.detectors.sustain import Timing
 from stream.watch.plan import Plan
+from vitals.synthetic import METRIC
 
 RULE: Final = "heartbeat"
-METRIC: Final = "heart_rate"
-HIGH_BPM: Final = 240.0
-CALM_BPM: Final = 60.0
 
 _AT_ONCE: Final = Timing(delay_s=0.0, min_samples=1, clear_delay_s=0.0, clear_samples=1, max_gap_s=86_400.0)
 _LIMIT: Final = LimitRule(RULE, 1, METRIC, Side.ABOVE, 200.0, 100.0, Priority.LOW, _AT_ONCE, individualised=True)

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tests.accuracy import baseline, deterioration, events, rhythm, technical, whole
+from tests.accuracy import baseline, behaviour, deterioration, events, rhythm, technical, whole
 
 PARTS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "rhythm": rhythm.figures,
     "deterioration": deterioration.figures,
     "events": events.figures,
     "baseline": baseline.figures,
+    "behaviour": behaviour.figures,
     "technical": technical.figures,
     "whole": whole.figures,
 }
@@ -43,6 +44,8 @@ def bars(found: Mapping[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if "whole" in found:
         told |= _whole(found["whole"])
+    if "behaviour" in found:
+        told |= _behaviour(found["behaviour"])
     if "rhythm" in found:
         told |= _rhythm(found["rhythm"])
     return told
@@ -66,6 +69,13 @@ def _whole(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _CALM: Final = ("mitdb100", "nsr001")
+
+
+def _behaviour(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "false_reviews_a_patient_day": _at_most(found["false_reviews_a_patient_day"], 0.004),
+        "withdrawals_found_within_28_days": _at_least(found["found_within_28_days_share"], 0.95),
+    }
 
 
 def _rhythm(found: Mapping[str, Any]) -> dict[str, Any]:

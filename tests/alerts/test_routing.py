@@ -3,8 +3,9 @@ import pytest
 from alerts.episode import acknowledge, fold
 from alerts.event import AlertEvent, Kind, Priority, State
 from alerts.notification import Notification, notification_id
-from alerts.routing import LOG, WEBHOOK, decide, default_policy
+from alerts.routing import HEARTBEAT, LOG, WEBHOOK, decide, default_policy
 from tests.alerts.making import an_event, at
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 POLICY = default_policy(webhook=True)
 
@@ -30,8 +31,8 @@ def test_who_is_told(event: AlertEvent, expected: set[tuple[str, str]]) -> None:
 
 
 def test_without_a_webhook_all_stands_in_the_log() -> None:
-    assert default_policy(webhook=False).channels == {LOG}
-    assert POLICY.channels == {LOG, WEBHOOK}
+    assert default_policy(webhook=False).channels == {LOG, HEARTBEAT}
+    assert POLICY.channels == {LOG, WEBHOOK, HEARTBEAT}
 
 
 def test_asking_again_gives_the_same_ids() -> None:
@@ -64,3 +65,13 @@ def test_a_message_that_comes_late_says_so() -> None:
     event = an_event()
     assert not any(one.delayed for one in decide(POLICY, fold(None, event), event, at(960)))
     assert all(one.delayed for one in decide(POLICY, fold(None, event), event, at(961)))
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("priority", Priority)
+@pytest.mark.parametrize("state", State)
+def test_the_synthetic_patient_s_alerts_go_to_its_own_channel_and_nowhere_else(
+    kind: Kind, priority: Priority, state: State
+) -> None:
+    assert told(an_event(state, kind=kind, priority=priority, patient=SYNTHETIC)) == {("heartbeat", HEARTBEAT)}
+    assert HEARTBEAT not in {channel for _, channel in told(an_event(state, kind=kind, priority=priority))}

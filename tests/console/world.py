@@ -280,7 +280,8 @@ def _rows(samples: Sequence[Sample], keys: dict[str, int]) -> Rows:
 def put_alert(
     connection: psycopg.Connection[Any], event: AlertEvent, by: str | None = None, at: datetime | None = None
 ) -> None:
-    values = event.model_dump(mode="json", exclude={"schema_version", "origin", "evidence"})
+    untold = {"schema_version", "origin", "evidence", "audience", "review_by", "policy"}  # the ledger keeps none of it
+    values = event.model_dump(mode="json", exclude=untold)
     values |= event.origin.model_dump() | {"evidence": event.evidence.model_dump_json()}
     values |= {"acknowledged_by": by, "acknowledged_at": at, "acknowledged_priority": by and event.priority}
     names = ", ".join(values)

@@ -42,11 +42,11 @@ RUNNING = sorted(OURS.keys() - ONE_SHOT - TOOLS)
 _RECORDERS = {"recorder", "recorder-backfill", "recorder-waveforms"}
 ROLE = dict.fromkeys(_RECORDERS, "vigil_recorder") | {
     "dispatch": "vigil_dispatch", "console": "vigil_console", "quarantine-feed": "vigil_quarantine",
-    "gateway": "vigil_gateway", "watch": "vigil_watch",
+    "gateway": "vigil_gateway", "watch": "vigil_watch", "heartbeat": "vigil_heartbeat",
 }  # fmt: skip
 OWNER = {"migrate", "logins", "rollup", "lifecycle", "cli"}
 DATABASE = {*ROLE, *OWNER}
-BROKER = {"topics", *_RECORDERS, "watch", "dispatch", "notifier", "quarantine-feed", "gateway", "cli"}
+BROKER = {"topics", *_RECORDERS, "watch", "dispatch", "notifier", "heartbeat", "quarantine-feed", "gateway", "cli"}
 # Services that are a command of a group, not one at top level.
 OF_A_GROUP = {
     ("db", "migrate"), ("db", "logins"), ("topics", "create"), ("db", "rollup"), ("db", "lifecycle"),
@@ -169,7 +169,8 @@ def test_only_who_must_leaves_the_backend() -> None:
     assert COMPOSE["networks"]["backend"] == {"internal": True}
     outside = {name: set(service["networks"]) - {"backend"} for name, service in SERVICES.items()}
     assert {name: nets for name, nets in outside.items() if nets} == {
-        "console": {"frontend"}, "gateway": {"frontend"}, "notifier": {"egress"}, "lifecycle": {"egress"},
+        "console": {"frontend"}, "gateway": {"frontend"}, "notifier": {"egress"}, "heartbeat": {"egress"},
+        "lifecycle": {"egress"},
     }  # fmt: skip
 
 

@@ -67,6 +67,11 @@ INSERT INTO access_tokens (token_id, lineage, kind, patient_key, secret_sha256, 
     FROM p, repeat((ARRAY['a', 'b', 'c'])[p], 16) t;
 INSERT INTO sync_anchors SELECT repeat((ARRAY['a', 'b', 'c'])[p], 16), 'HeartRate', 'x', now() FROM p;
 INSERT INTO sample_ids SELECT now(), now(), gen_random_uuid(), p, 1, 0, 1 FROM p;
+INSERT INTO reviews (review_id, patient_key, rule, rule_version, metric, metrics, state, opened_at, raised_at,
+        changed_at, review_by, policy, sentence, evidence)
+    SELECT md5(p::text), p, 'activity_changed', 1, 'steps', '{steps}', 'raised', now(), now(), now(), 'c-7', '', 'S.',
+           '{}' FROM p;
+INSERT INTO review_looks SELECT p, now(), NULL, 0, 0, 28 FROM p;
 INSERT INTO deletions_told (patient_key, sample_id, told_at, received_at, device_id, source_app, adapter)
     SELECT p, gen_random_uuid(), now(), now(), 'd', 'app', 'gateway' FROM p;
 DROP VIEW p

@@ -122,7 +122,8 @@ def test_a_schema_that_waits_is_said_and_the_rest_is_left_alone(database: str) -
     assert by_what(found, "schema").do == "run: vigil db migrate"
     migrate(database)
     after = asyncio.run(database_check(config))
-    assert worst(after) is Verdict.OK, after
+    assert {one.what for one in after if one.verdict is not Verdict.OK} == {"newest beat"}, after
+    assert by_what(after, "newest beat").verdict is Verdict.SKIP
     assert by_what(after, "last day").says == "nothing was rejected"
 
 
@@ -228,3 +229,12 @@ def test_the_command_says_it_for_people_and_for_programs(monkeypatch: pytest.Mon
     told = json.loads(CliRunner().invoke(app, ["--json"]).output)
     assert told["verdict"] == "fail"
     assert {"area", "what", "verdict", "says", "do"} == set(told["findings"][0])
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(12.0, Verdict.OK), (240.0, Verdict.OK), (3_600.0, Verdict.WARN)])
+def test_a_heartbeat_that_stopped_is_to_be_looked_at(age_s: float, verdict: Verdict) -> None:
+    found = list(database.findings(MIGRATED, replace(FINE, heartbeat=(age_s,)), strict=False, required=False))
+    assert by_what(found, "newest beat").verdict is verdict
+    assert not [
+        one for one in database.findings(MIGRATED, FINE, strict=False, required=False) if one.area == "heartbeat"
+    ]

@@ -1,7 +1,8 @@
 -- Who may do what: run after every migration, by the owner of the tables (the role that migrates). It makes the roles
 -- where it may (they have no password and nobody can log in as them: `GRANT vigil_recorder TO your_login`) and grants
 -- what is missing. What is not granted here is refused. The owner alone runs `vigil db ...`, `vigil archive ...` and
--- `vigil hold ...`: refreshing and dropping are an owner's business in TimescaleDB.
+-- `vigil hold ...`: refreshing and dropping are an owner's business in TimescaleDB. No role reads `reviews`: `vigil review`
+-- shows the owner's reader one clinician's list.
 DO $$
 DECLARE
     wanted record;
@@ -17,7 +18,8 @@ BEGIN
     ('vigil_recorder', 'SELECT, INSERT, UPDATE, DELETE', '{latest}'),
     ('vigil_recorder', 'SELECT', '{metrics, device_bindings, device_registry, gate_version, consents}'),
     -- The watch reads rules, never samples.
-    ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, device_registry, care_profiles}'),
+    ('vigil_watch', 'SELECT', '{metrics, patients, devices, device_bindings, device_registry, gate_version, consents,
+        care_profiles, policy_versions, people_version}'),
     -- Dispatch keeps the ledger of alerts and of what was told.
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{alerts, notifications, delivery_attempts}'),
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{annotations, not_consented, deletions_told}'),
@@ -35,6 +37,8 @@ BEGIN
         metrics, origins, latest}'),
     ('vigil_gateway', 'SELECT, INSERT', '{access_tokens, sync_anchors, not_consented}'),
     ('vigil_gateway', 'INSERT', '{access_events}'),
+    -- The heartbeat sees when its own newest sample was stored, and nothing of anybody.
+    ('vigil_heartbeat', 'SELECT', '{synthetic_newest}'),
     -- The data team: the views and nothing beneath them. What they show a role of one's own is up to reader_scopes.
     ('vigil_views', 'SELECT', '{data.metrics, data.patients, data.samples, data.vitals_1m, data.vitals_15m, data.vitals_1h,
         data.vitals_1d, data.user_analytics, data.user_trends, data.waveforms, data.alerts, data.annotations}'),

@@ -572,15 +572,23 @@ CREATE TABLE care_profiles (
     version integer NOT NULL,
     valid_from timestamp with time zone NOT NULL,
     valid_to timestamp with time zone,
-    limits jsonb NOT NULL,  -- By metric code: {"spo2": {"low": 88}}; units are the catalogue's.
+    limits jsonb NOT NULL,  -- Waking and sleeping, by metric code: {"spo2": {"low": 88}}; units are the catalogue's.
     created_by text NOT NULL,  -- Opaque id of the clinician who set them.
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     reason text NOT NULL,
+    profile jsonb NOT NULL DEFAULT '{}'::jsonb,  -- What else a clinician says of the person, as vitals/care_profile.py reads it: {"pacemaker": true, "sleeping_limits": {"heart_rate": {"low": 36}}}. What is not there is not known.
+    ended_by text,  -- Opaque id of who ended it, or set the version after it.
+    end_reason text,  -- Why it ended: the number of the matter, never a name.
     CONSTRAINT care_profiles_pkey PRIMARY KEY (patient_key, version),
     CONSTRAINT care_profiles_one_at_a_time EXCLUDE USING gist (int4range(patient_key, patient_key, '[]'::text) WITH &&, tstzrange(valid_from, valid_to) WITH &&),
+    CONSTRAINT care_profiles_check CHECK ((num_nulls(ended_by, end_reason) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT care_profiles_check1 CHECK (((ended_by IS NULL) OR (valid_to IS NOT NULL))),
     CONSTRAINT care_profiles_created_by_check CHECK ((created_by <> ''::text)),
     CONSTRAINT care_profiles_end_after_start CHECK ((valid_to > valid_from)),
+    CONSTRAINT care_profiles_end_reason_check CHECK ((end_reason <> ''::text)),
+    CONSTRAINT care_profiles_ended_by_check CHECK ((ended_by <> ''::text)),
     CONSTRAINT care_profiles_limits_check CHECK ((jsonb_typeof(limits) = 'object'::text)),
+    CONSTRAINT care_profiles_profile_check CHECK ((jsonb_typeof(profile) = 'object'::text)),
     CONSTRAINT care_profiles_reason_check CHECK ((reason <> ''::text)),
     CONSTRAINT care_profiles_version_check CHECK ((version > 0))
 );
@@ -619,7 +627,7 @@ CREATE INDEX legal_holds_standing ON public.legal_holds USING btree (patient_key
 
 -- After what age the data of a class leave a tier. No row, or NULL: never. Ages count from the beginning of the UTC day.
 CREATE TABLE lifecycle_policies (
-    retention_class text NOT NULL,  -- A class of the metric catalogue, or waveform, quarantine, audit (alerts, notifications, attempts, revisions), evidence, sample_ids or deletions.
+    retention_class text NOT NULL,  -- A class of the metric catalogue, or waveform, quarantine, audit (alerts, reviews, notifications, attempts, revisions), evidence, sample_ids or deletions.
     tier text NOT NULL,  -- raw: rows as they came; archive: Parquet files; minute, quarter, hour, day: rollups.
     columnstore_after interval,  -- TimescaleDB only. A chunk of samples holds all classes and follows the longest.
     archive_after interval,
@@ -1040,6 +1048,90 @@ CREATE TABLE deletions_told (
 CREATE INDEX deletions_told_open ON public.deletions_told USING btree (look_at) WHERE (settled_at IS NULL);
 CREATE INDEX deletions_told_received ON public.deletions_told USING brin (received_at);
 
+-- Every policy that was put in force, as it was written: by whom, when and why. The newest is in force. Rows are never changed or deleted.
+CREATE TABLE policy_versions (
+    policy_id bigint GENERATED ALWAYS AS IDENTITY,
+    version integer NOT NULL,  -- As the file says; each is higher than the one before.
+    label text NOT NULL,
+    sha256 text NOT NULL,  -- Of the body; its first digits stand in every alert that was judged by it.
+    body text NOT NULL,  -- The TOML text.
+    applied_by text NOT NULL,  -- Opaque id of who put it in force.
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    reason text NOT NULL,  -- The number of the matter, never a name.
+    changes jsonb NOT NULL DEFAULT '[]'::jsonb,  -- What differs from the version before: [{"field", "before", "after"}].
+    CONSTRAINT policy_versions_pkey PRIMARY KEY (policy_id),
+    CONSTRAINT policy_versions_version_key UNIQUE (version),
+    CONSTRAINT policy_versions_applied_by_check CHECK ((applied_by <> ''::text)),
+    CONSTRAINT policy_versions_body_check CHECK ((octet_length(body) <= 1048576)),
+    CONSTRAINT policy_versions_changes_check CHECK ((jsonb_typeof(changes) = 'array'::text)),
+    CONSTRAINT policy_versions_label_check CHECK (((label <> ''::text) AND (length(label) <= 40))),
+    CONSTRAINT policy_versions_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT policy_versions_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT policy_versions_version_check CHECK ((version > 0))
+);
+
+-- Counts the changes of what the watch goes by: it looks at it every two seconds and reads the rest when it moved.
+CREATE TABLE people_version (
+    only_one boolean NOT NULL DEFAULT true,
+    version bigint NOT NULL DEFAULT 1,
+    CONSTRAINT people_version_pkey PRIMARY KEY (only_one),
+    CONSTRAINT people_version_only_one_check CHECK (only_one)
+);
+
+-- A change of sleep or activity against the person's own usual days, for the review list of the clinician whom the care profile names (review_by); of nobody else it is looked for. It goes nowhere by itself. Informs; it does not diagnose.
+CREATE TABLE reviews (
+    review_id text NOT NULL,  -- Hash of patient, rule, metric and when it opened as it was first told: whoever looks at the same days again finds its row.
+    patient_key integer NOT NULL,  -- Whose days changed.
+    rule text NOT NULL,  -- What was looked for: activity_changed, sleep_timing_changed, sleep_length_changed, sleep_broken, less_activity_and_later_sleep. One of a rule is open at a time.
+    rule_version integer NOT NULL,  -- Version of the rule that told it last.
+    metric text NOT NULL,  -- The metric that it is filed under.
+    metrics text[] NOT NULL,  -- All metrics that it is made of: if a class of any of them is erased, so is the review.
+    state text NOT NULL,  -- raised: it lasts; cleared: it ended, see ended.
+    opened_at timestamp with time zone NOT NULL,  -- Beginning of the wearer's day on which it began to add up; late or corrected days may move it.
+    raised_at timestamp with time zone NOT NULL,  -- End of the day on which it was enough.
+    changed_at timestamp with time zone NOT NULL,  -- When it came into its state.
+    cleared_at timestamp with time zone,  -- End of the day on which it was as usual again; if it ended for another reason, when that was found. NULL while it lasts.
+    ended text,  -- usual_again: the days are as usual. joined: told on as less_activity_and_later_sleep. corrected: late or corrected days show no such change. not_looked_for: the plan or the consent ended. NULL while it lasts.
+    review_by text NOT NULL,  -- Opaque id of the clinician on whose list it stands: whom the care profile names while it lasts.
+    policy text NOT NULL,  -- Policy and version that it was last judged by.
+    sentence text NOT NULL,  -- What is seen, in plain words; never a disorder, never a name. Refreshed while it lasts.
+    evidence jsonb NOT NULL,  -- {"since", "unit", "figures": {name: number}, "readings": [{"at", "value"}]}: the wearer's day on which it began, what is usual, what it is since, how unusual that is, and the newest days. Refreshed while it lasts.
+    seen_by text,  -- Opaque id of who looked at it first: the clinician on whose list it stood then.
+    seen_at timestamp with time zone,  -- When they said so.
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last written by the look at the days.
+    CONSTRAINT reviews_pkey PRIMARY KEY (review_id),
+    CONSTRAINT reviews_check CHECK ((metric = ANY (metrics))),
+    CONSTRAINT reviews_check1 CHECK (((opened_at <= raised_at) AND (raised_at <= changed_at))),
+    CONSTRAINT reviews_check2 CHECK ((((state = 'cleared'::text) = (cleared_at IS NOT NULL)) AND ((state = 'cleared'::text) = (ended IS NOT NULL)))),
+    CONSTRAINT reviews_check3 CHECK ((num_nulls(seen_by, seen_at) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT reviews_ended_check CHECK ((ended = ANY (ARRAY['usual_again'::text, 'joined'::text, 'corrected'::text, 'not_looked_for'::text]))),
+    CONSTRAINT reviews_evidence_check CHECK ((jsonb_typeof(evidence) = 'object'::text)),
+    CONSTRAINT reviews_review_by_check CHECK ((review_by <> ''::text)),
+    CONSTRAINT reviews_review_id_check CHECK ((review_id ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT reviews_rule_check CHECK ((rule <> ''::text)),
+    CONSTRAINT reviews_rule_version_check CHECK ((rule_version > 0)),
+    CONSTRAINT reviews_seen_by_check CHECK ((seen_by <> ''::text)),
+    CONSTRAINT reviews_sentence_check CHECK ((sentence <> ''::text)),
+    CONSTRAINT reviews_state_check CHECK ((state = ANY (ARRAY['raised'::text, 'cleared'::text])))
+);
+CREATE INDEX reviews_listed ON public.reviews USING btree (review_by, raised_at);
+CREATE INDEX reviews_patient ON public.reviews USING btree (patient_key, opened_at);
+CREATE UNIQUE INDEX reviews_one_open ON public.reviews USING btree (patient_key, rule) WHERE (state = 'raised'::text);
+
+-- When the days of a person under a plan were last looked at, and whether enough of them are known: an empty review list alone would not say that anybody looked.
+CREATE TABLE review_looks (
+    patient_key integer NOT NULL,  -- Whose days.
+    looked_at timestamp with time zone NOT NULL,  -- When.
+    until_day date,  -- The newest day that was over. NULL: there was none.
+    activity_days integer NOT NULL,  -- Days with enough wear and a number of steps, since 90 days before the plan.
+    sleep_days integer NOT NULL,  -- Days with a night that was told, since then.
+    needed_days integer NOT NULL,  -- So many are learned before anything is judged.
+    CONSTRAINT review_looks_pkey PRIMARY KEY (patient_key),
+    CONSTRAINT review_looks_activity_days_check CHECK ((activity_days >= 0)),
+    CONSTRAINT review_looks_needed_days_check CHECK ((needed_days > 0)),
+    CONSTRAINT review_looks_sleep_days_check CHECK ((sleep_days >= 0))
+);
+
 ALTER TABLE origins ADD CONSTRAINT origins_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
 
 ALTER TABLE device_bindings ADD CONSTRAINT device_bindings_device_key_fkey FOREIGN KEY (device_key) REFERENCES devices(device_key);
@@ -1075,6 +1167,10 @@ ALTER TABLE sync_anchors ADD CONSTRAINT sync_anchors_lineage_fkey FOREIGN KEY (l
 ALTER TABLE consents ADD CONSTRAINT consents_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
 
 ALTER TABLE consent_events ADD CONSTRAINT consent_events_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
+
+ALTER TABLE reviews ADD CONSTRAINT reviews_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
+
+ALTER TABLE review_looks ADD CONSTRAINT review_looks_patient_key_fkey FOREIGN KEY (patient_key) REFERENCES patients(patient_key);
 
 -- Rows that ON CONFLICT DO NOTHING left out are not in the transition table: a repeated write announces nothing.
 CREATE OR REPLACE FUNCTION public.quarantine_to_outbox()
@@ -1287,7 +1383,7 @@ BEGIN
 END
 $function$;
 
--- Cleared alerts, notifications, attempts, and older versions of samples. An alert that is open stays, however old.
+-- Cleared alerts and reviews, notifications, attempts, and older versions of samples. An alert or a review that is open stays, however old.
 CREATE OR REPLACE FUNCTION public.drop_audit(horizon timestamp with time zone, at_most integer DEFAULT 50000)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1296,6 +1392,7 @@ DECLARE
     notes    bigint;
     attempts bigint;
     cleared  bigint;
+    reviewed bigint;
 BEGIN
     PERFORM lock_holds();
     WITH gone AS (
@@ -1318,7 +1415,12 @@ BEGIN
         WHERE a.stored_at < horizon AND a.state = 'cleared'
           AND a.patient_id NOT IN (SELECT patient_id FROM patients_on_hold) LIMIT at_most));
     GET DIAGNOSTICS cleared = ROW_COUNT;
-    RETURN notes + attempts + cleared + drop_rows('sample_revisions', 'superseded_at', horizon, NULL, at_most);
+    DELETE FROM reviews WHERE ctid = ANY (ARRAY (
+        SELECT r.ctid FROM reviews r
+        WHERE r.stored_at < horizon AND r.state = 'cleared'
+          AND r.patient_key NOT IN (SELECT patient_key FROM patients_on_hold) LIMIT at_most));
+    GET DIAGNOSTICS reviewed = ROW_COUNT;
+    RETURN notes + attempts + cleared + reviewed + drop_rows('sample_revisions', 'superseded_at', horizon, NULL, at_most);
 END
 $function$;
 
@@ -1541,6 +1643,17 @@ BEGIN
         RAISE EXCEPTION 'a token is made by the owner, or succeeds one that stands and opens the same' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
+END
+$function$;
+
+-- Trigger: profiles, devices and policy are to be read again.
+CREATE OR REPLACE FUNCTION public.people_moved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    UPDATE people_version SET version = version + 1;
+    RETURN NULL;
 END
 $function$;
 
@@ -1854,189 +1967,297 @@ CREATE VIEW my_research AS
 
 -- Samples as they stand: newest versions, without what its source deleted. Ask with a patient, a metric and a time range.
 CREATE VIEW data.samples WITH (security_barrier=true) AS
- SELECT s."time",
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    s.value,
-    s.quality,
-    (s.quality >= (0.5)::double precision) AS trustworthy,
-    s.duration_ms,
-    d.device_id,
-    o.source_app,
-    NULLIF(s.zone_offset_min, '-32768'::integer) AS zone_offset_min,
-    s.context,
-    s.flags,
-    s.written_at,
-    s.received_at
-   FROM ((((samples s
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE ((((s.flags)::integer & 128) = 0) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes c
-          WHERE (((c.patient_id IS NULL) OR (c.patient_id = p.patient_id)) AND ((c.retention_class IS NULL) OR (c.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = s.patient_key) AND (r.category = m.retention_class) AND (s."time" >= r.valid_from) AND (s."time" < r.valid_until))))));
+ SELECT "time",
+    patient_id,
+    metric,
+    unit,
+    value,
+    quality,
+    trustworthy,
+    duration_ms,
+    device_id,
+    source_app,
+    zone_offset_min,
+    context,
+    flags,
+    written_at,
+    received_at
+   FROM ( SELECT s."time",
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            s.value,
+            s.quality,
+            (s.quality >= (0.5)::double precision) AS trustworthy,
+            s.duration_ms,
+            d.device_id,
+            o.source_app,
+            NULLIF(s.zone_offset_min, '-32768'::integer) AS zone_offset_min,
+            s.context,
+            s.flags,
+            s.written_at,
+            s.received_at
+           FROM ((((samples s
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE ((((s.flags)::integer & 128) = 0) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes c
+                  WHERE (((c.patient_id IS NULL) OR (c.patient_id = p.patient_id)) AND ((c.retention_class IS NULL) OR (c.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = s.patient_key) AND (r.category = m.retention_class) AND (s."time" >= r.valid_from) AND (s."time" < r.valid_until))))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- A minute of a series, over trustworthy samples; one row an origin. An interval sample stands in the minute of its start.
 CREATE VIEW data.vitals_1m WITH (security_barrier=true) AS
- SELECT v.bucket,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    v.n,
-    (v.sum / (v.n)::double precision) AS mean,
-    (v.minute_mean_sum / (v.minutes)::double precision) AS time_weighted_mean,
-    v.min,
-    v.max,
-    v.first,
-    v.last,
-    v.sum,
-    v.sum_sq,
-    v.minutes,
-    v.minute_mean_sum,
-    NULLIF(v.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((vitals_1m_all v
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '00:01:00'::interval) <= r.valid_until)))));
+ SELECT bucket,
+    patient_id,
+    metric,
+    unit,
+    device_id,
+    source_app,
+    n,
+    mean,
+    time_weighted_mean,
+    min,
+    max,
+    first,
+    last,
+    sum,
+    sum_sq,
+    minutes,
+    minute_mean_sum,
+    zone_offset_min
+   FROM ( SELECT v_1.bucket,
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            d.device_id,
+            o.source_app,
+            v_1.n,
+            (v_1.sum / (v_1.n)::double precision) AS mean,
+            (v_1.minute_mean_sum / (v_1.minutes)::double precision) AS time_weighted_mean,
+            v_1.min,
+            v_1.max,
+            v_1.first,
+            v_1.last,
+            v_1.sum,
+            v_1.sum_sq,
+            v_1.minutes,
+            v_1.minute_mean_sum,
+            NULLIF(v_1.zone_offset_min, '-32768'::integer) AS zone_offset_min
+           FROM ((((vitals_1m_all v_1
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = m.retention_class) AND (v_1.bucket >= r.valid_from) AND ((v_1.bucket + '00:01:00'::interval) <= r.valid_until)))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- A quarter of an hour of a series, made of its minutes.
 CREATE VIEW data.vitals_15m WITH (security_barrier=true) AS
- SELECT v.bucket,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    v.n,
-    (v.sum / (v.n)::double precision) AS mean,
-    (v.minute_mean_sum / (v.minutes)::double precision) AS time_weighted_mean,
-    v.min,
-    v.max,
-    v.first,
-    v.last,
-    v.sum,
-    v.sum_sq,
-    v.minutes,
-    v.minute_mean_sum,
-    NULLIF(v.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((vitals_15m_all v
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '00:15:00'::interval) <= r.valid_until)))));
+ SELECT bucket,
+    patient_id,
+    metric,
+    unit,
+    device_id,
+    source_app,
+    n,
+    mean,
+    time_weighted_mean,
+    min,
+    max,
+    first,
+    last,
+    sum,
+    sum_sq,
+    minutes,
+    minute_mean_sum,
+    zone_offset_min
+   FROM ( SELECT v_1.bucket,
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            d.device_id,
+            o.source_app,
+            v_1.n,
+            (v_1.sum / (v_1.n)::double precision) AS mean,
+            (v_1.minute_mean_sum / (v_1.minutes)::double precision) AS time_weighted_mean,
+            v_1.min,
+            v_1.max,
+            v_1.first,
+            v_1.last,
+            v_1.sum,
+            v_1.sum_sq,
+            v_1.minutes,
+            v_1.minute_mean_sum,
+            NULLIF(v_1.zone_offset_min, '-32768'::integer) AS zone_offset_min
+           FROM ((((vitals_15m_all v_1
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = m.retention_class) AND (v_1.bucket >= r.valid_from) AND ((v_1.bucket + '00:15:00'::interval) <= r.valid_until)))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- An hour of a series, made of its quarters.
 CREATE VIEW data.vitals_1h WITH (security_barrier=true) AS
- SELECT v.bucket,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    v.n,
-    (v.sum / (v.n)::double precision) AS mean,
-    (v.minute_mean_sum / (v.minutes)::double precision) AS time_weighted_mean,
-    v.min,
-    v.max,
-    v.first,
-    v.last,
-    v.sum,
-    v.sum_sq,
-    v.minutes,
-    v.minute_mean_sum,
-    NULLIF(v.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((vitals_1h_all v
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (v.bucket >= r.valid_from) AND ((v.bucket + '01:00:00'::interval) <= r.valid_until)))));
+ SELECT bucket,
+    patient_id,
+    metric,
+    unit,
+    device_id,
+    source_app,
+    n,
+    mean,
+    time_weighted_mean,
+    min,
+    max,
+    first,
+    last,
+    sum,
+    sum_sq,
+    minutes,
+    minute_mean_sum,
+    zone_offset_min
+   FROM ( SELECT v_1.bucket,
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            d.device_id,
+            o.source_app,
+            v_1.n,
+            (v_1.sum / (v_1.n)::double precision) AS mean,
+            (v_1.minute_mean_sum / (v_1.minutes)::double precision) AS time_weighted_mean,
+            v_1.min,
+            v_1.max,
+            v_1.first,
+            v_1.last,
+            v_1.sum,
+            v_1.sum_sq,
+            v_1.minutes,
+            v_1.minute_mean_sum,
+            NULLIF(v_1.zone_offset_min, '-32768'::integer) AS zone_offset_min
+           FROM ((((vitals_1h_all v_1
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = m.retention_class) AND (v_1.bucket >= r.valid_from) AND ((v_1.bucket + '01:00:00'::interval) <= r.valid_until)))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- A local day of the wearer, of a series; total apportions intervals over midnight.
 CREATE VIEW data.vitals_1d WITH (security_barrier=true) AS
- SELECT v.day,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    v.n,
-    v.mean,
-    v.time_weighted_mean,
-    v.min,
-    v.max,
-    v.first,
-    v.last,
-    v.sum,
-    v.total,
-    v.minutes,
-    NULLIF(v.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((vitals_1d v
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = m.retention_class) AND (r.valid_from <= ((v.day - '14:00:00'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text))))));
+ SELECT day,
+    patient_id,
+    metric,
+    unit,
+    device_id,
+    source_app,
+    n,
+    mean,
+    time_weighted_mean,
+    min,
+    max,
+    first,
+    last,
+    sum,
+    total,
+    minutes,
+    zone_offset_min
+   FROM ( SELECT v_1.day,
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            d.device_id,
+            o.source_app,
+            v_1.n,
+            v_1.mean,
+            v_1.time_weighted_mean,
+            v_1.min,
+            v_1.max,
+            v_1.first,
+            v_1.last,
+            v_1.sum,
+            v_1.total,
+            v_1.minutes,
+            NULLIF(v_1.zone_offset_min, '-32768'::integer) AS zone_offset_min
+           FROM ((((vitals_1d v_1
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = m.retention_class))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = m.retention_class) AND (r.valid_from <= ((v_1.day - '14:00:00'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v_1.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text))))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- Chunks of ECG, PPG and acceleration; value i of an axis is "values"[i] * scale at first_time + i / sample_rate_hz.
 CREATE VIEW data.waveforms WITH (security_barrier=true) AS
- SELECT w."time",
-    (w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) AS first_time,
-    p.patient_id,
-    m.code AS metric,
-    m.unit,
-    d.device_id,
-    o.source_app,
-    w.channel,
-    w.sample_rate_hz,
-    w.original_rate_hz,
-    w.axes,
-    w.scale,
-    w."values",
-    w.quality,
-    w.duration_ms,
-    NULLIF(w.zone_offset_min, '-32768'::integer) AS zone_offset_min
-   FROM ((((waveforms w
-     JOIN patients p USING (patient_key))
-     JOIN metrics m USING (metric_key))
-     JOIN origins o USING (origin_key))
-     JOIN devices d USING (device_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'waveform'::text))))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE ((r.patient_key = w.patient_key) AND (r.category = 'waveform'::text) AND (w."time" >= r.valid_from) AND (((w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) + ((w.duration_ms)::double precision * '00:00:00.001'::interval)) <= r.valid_until)))));
+ SELECT "time",
+    first_time,
+    patient_id,
+    metric,
+    unit,
+    device_id,
+    source_app,
+    channel,
+    sample_rate_hz,
+    original_rate_hz,
+    axes,
+    scale,
+    "values",
+    quality,
+    duration_ms,
+    zone_offset_min
+   FROM ( SELECT w."time",
+            (w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) AS first_time,
+            p.patient_id,
+            m.code AS metric,
+            m.unit,
+            d.device_id,
+            o.source_app,
+            w.channel,
+            w.sample_rate_hz,
+            w.original_rate_hz,
+            w.axes,
+            w.scale,
+            w."values",
+            w.quality,
+            w.duration_ms,
+            NULLIF(w.zone_offset_min, '-32768'::integer) AS zone_offset_min
+           FROM ((((waveforms w
+             JOIN patients p USING (patient_key))
+             JOIN metrics m USING (metric_key))
+             JOIN origins o USING (origin_key))
+             JOIN devices d USING (device_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'waveform'::text))))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE ((r.patient_key = w.patient_key) AND (r.category = 'waveform'::text) AND (w."time" >= r.valid_from) AND (((w."time" + ((w.first_us)::double precision * '00:00:00.000001'::interval)) + ((w.duration_ms)::double precision * '00:00:00.001'::interval)) <= r.valid_until)))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- The same for what mixes classes: a scope of one class does not reach it.
 CREATE VIEW my_research_days AS
@@ -2054,85 +2275,142 @@ CREATE VIEW my_research_days AS
 
 -- The clinical daily view, one row a patient and local day: sleep, activity, heart, wear, quality. It mixes classes, so a scope of one class does not show it. Unworn is NULL, never zero.
 CREATE VIEW data.user_analytics WITH (security_barrier=true) AS
- SELECT v.day,
-    p.patient_id,
-    v.zone_offset_min,
-    v.day_length_min,
-    v.sleep_total_min,
-    v.sleep_in_bed_min,
-    v.sleep_efficiency_pct,
-    v.sleep_latency_min,
-    v.sleep_core_min,
-    v.sleep_deep_min,
-    v.sleep_rem_min,
-    v.sleep_unspecified_min,
-    v.sleep_awake_min,
-    v.sleep_disturbances,
-    v.sleep_onset_at,
-    v.sleep_midpoint_at,
-    v.sleep_end_at,
-    v.sleep_onset_local_min,
-    v.sleep_midpoint_local_min,
-    v.sleep_agreement,
-    v.sleep_regularity_index,
-    v.nap_count,
-    v.nap_min,
-    v.steps,
-    v.distance_m,
-    v.active_energy_kcal,
-    v.exercise_min,
-    v.moderate_vigorous_min,
-    v.brisk_min,
-    v.stand_min,
-    v.daylight_min,
-    v.heart_rate_minutes,
-    v.heart_rate_mean_bpm,
-    v.heart_rate_min_bpm,
-    v.heart_rate_max_bpm,
-    v.resting_heart_rate_bpm,
-    v.resting_heart_rate_told_bpm,
-    v.hrv_sdnn_ms,
-    v.hrv_rmssd_ms,
-    v.hrv_sdnn_24h_ms,
-    v.hrv_rmssd_night_ms,
-    v.wear_min,
-    v.samples_expected,
-    v.samples_received,
-    v.completeness,
-    v.quality_score,
-    v.valid_day
-   FROM (daily_summary v
-     JOIN patients p USING (patient_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
-           FROM my_research_days r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= ((v.day - '9 days'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4));
+ SELECT day,
+    patient_id,
+    zone_offset_min,
+    day_length_min,
+    sleep_total_min,
+    sleep_in_bed_min,
+    sleep_efficiency_pct,
+    sleep_latency_min,
+    sleep_core_min,
+    sleep_deep_min,
+    sleep_rem_min,
+    sleep_unspecified_min,
+    sleep_awake_min,
+    sleep_disturbances,
+    sleep_onset_at,
+    sleep_midpoint_at,
+    sleep_end_at,
+    sleep_onset_local_min,
+    sleep_midpoint_local_min,
+    sleep_agreement,
+    sleep_regularity_index,
+    nap_count,
+    nap_min,
+    steps,
+    distance_m,
+    active_energy_kcal,
+    exercise_min,
+    moderate_vigorous_min,
+    brisk_min,
+    stand_min,
+    daylight_min,
+    heart_rate_minutes,
+    heart_rate_mean_bpm,
+    heart_rate_min_bpm,
+    heart_rate_max_bpm,
+    resting_heart_rate_bpm,
+    resting_heart_rate_told_bpm,
+    hrv_sdnn_ms,
+    hrv_rmssd_ms,
+    hrv_sdnn_24h_ms,
+    hrv_rmssd_night_ms,
+    wear_min,
+    samples_expected,
+    samples_received,
+    completeness,
+    quality_score,
+    valid_day
+   FROM ( SELECT v_1.day,
+            p.patient_id,
+            v_1.zone_offset_min,
+            v_1.day_length_min,
+            v_1.sleep_total_min,
+            v_1.sleep_in_bed_min,
+            v_1.sleep_efficiency_pct,
+            v_1.sleep_latency_min,
+            v_1.sleep_core_min,
+            v_1.sleep_deep_min,
+            v_1.sleep_rem_min,
+            v_1.sleep_unspecified_min,
+            v_1.sleep_awake_min,
+            v_1.sleep_disturbances,
+            v_1.sleep_onset_at,
+            v_1.sleep_midpoint_at,
+            v_1.sleep_end_at,
+            v_1.sleep_onset_local_min,
+            v_1.sleep_midpoint_local_min,
+            v_1.sleep_agreement,
+            v_1.sleep_regularity_index,
+            v_1.nap_count,
+            v_1.nap_min,
+            v_1.steps,
+            v_1.distance_m,
+            v_1.active_energy_kcal,
+            v_1.exercise_min,
+            v_1.moderate_vigorous_min,
+            v_1.brisk_min,
+            v_1.stand_min,
+            v_1.daylight_min,
+            v_1.heart_rate_minutes,
+            v_1.heart_rate_mean_bpm,
+            v_1.heart_rate_min_bpm,
+            v_1.heart_rate_max_bpm,
+            v_1.resting_heart_rate_bpm,
+            v_1.resting_heart_rate_told_bpm,
+            v_1.hrv_sdnn_ms,
+            v_1.hrv_rmssd_ms,
+            v_1.hrv_sdnn_24h_ms,
+            v_1.hrv_rmssd_night_ms,
+            v_1.wear_min,
+            v_1.samples_expected,
+            v_1.samples_received,
+            v_1.completeness,
+            v_1.quality_score,
+            v_1.valid_day
+           FROM (daily_summary v_1
+             JOIN patients p USING (patient_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
+                   FROM my_research_days r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= ((v_1.day - '9 days'::interval) AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v_1.day + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- Whether a measure of user_analytics rises, falls or stays, by week, month and quarter.
 CREATE VIEW data.user_trends WITH (security_barrier=true) AS
- SELECT v.until,
-    p.patient_id,
-    v.measure,
-    v.span,
-    v.direction,
-    v.slope_per_day,
-    v.confidence,
-    v.days_used
-   FROM (trends v
-     JOIN patients p USING (patient_key))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
-           FROM my_research_days r
-          WHERE ((r.patient_key = v.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= (((v.until -
-                CASE v.span
-                    WHEN 'week'::text THEN 16
-                    WHEN 'month'::text THEN 39
-                    ELSE 100
-                END))::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v.until + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4));
+ SELECT until,
+    patient_id,
+    measure,
+    span,
+    direction,
+    slope_per_day,
+    confidence,
+    days_used
+   FROM ( SELECT v_1.until,
+            p.patient_id,
+            v_1.measure,
+            v_1.span,
+            v_1.direction,
+            v_1.slope_per_day,
+            v_1.confidence,
+            v_1.days_used
+           FROM (trends v_1
+             JOIN patients p USING (patient_key))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND (s.retention_class IS NULL)))) OR (( SELECT count(DISTINCT r.category) AS count
+                   FROM my_research_days r
+                  WHERE ((r.patient_key = v_1.patient_key) AND (r.category = ANY (ARRAY['vital'::text, 'activity'::text, 'sleep'::text, 'technical'::text])) AND (r.valid_from <= (((v_1.until -
+                        CASE v_1.span
+                            WHEN 'week'::text THEN 16
+                            WHEN 'month'::text THEN 39
+                            ELSE 100
+                        END))::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (r.valid_until >= ((v_1.until + '36:00:00'::interval) AT TIME ZONE 'UTC'::text)))) = 4))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- The same for alerts and annotations.
 CREATE VIEW my_research_notes AS
@@ -2152,85 +2430,116 @@ CREATE VIEW my_research_notes AS
 CREATE VIEW data.patients WITH (security_barrier=true) AS
  SELECT patient_id,
     time_zone,
-    created_at AS first_seen_at
-   FROM patients p
-  WHERE (( SELECT bool_or((my_care_scopes.patient_id IS NULL)) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (s.patient_id = p.patient_id))) OR (EXISTS ( SELECT
-           FROM my_research r
-          WHERE (r.patient_key = p.patient_key))) OR (EXISTS ( SELECT
-           FROM my_research_notes r
-          WHERE (r.patient_key = p.patient_key))));
+    first_seen_at
+   FROM ( SELECT p.patient_id,
+            p.time_zone,
+            p.created_at AS first_seen_at
+           FROM patients p
+          WHERE (( SELECT bool_or((my_care_scopes.patient_id IS NULL)) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (s.patient_id = p.patient_id))) OR (EXISTS ( SELECT
+                   FROM my_research r
+                  WHERE (r.patient_key = p.patient_key))) OR (EXISTS ( SELECT
+                   FROM my_research_notes r
+                  WHERE (r.patient_key = p.patient_key))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- Alerts in their newest state. Who acknowledged one is not shown.
 CREATE VIEW data.alerts WITH (security_barrier=true) AS
- SELECT p.alert_id,
-    p.patient_id,
-    p.kind,
-    p.priority,
-    p.rule,
-    p.rule_version,
-    p.metric,
-    p.state,
-    p.opened_at,
-    p.raised_at,
-    p.cleared_at,
-    p.retrospective,
-    p.sentence,
-    p.evidence,
-    p.acknowledged_at
-   FROM ((alerts p
-     LEFT JOIN patients k ON ((k.patient_id = p.patient_id)))
-     LEFT JOIN metrics m ON ((m.code = p.metric)))
-  WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
-                CASE
-                    WHEN (m.code IS NULL) THEN 6
-                    ELSE 1
-                END)
-           FROM my_research_notes r
-          WHERE ((r.patient_key = k.patient_key) AND (r.valid_from <= (p.opened_at - '1 day'::interval)) AND (COALESCE(p.cleared_at, p.changed_at) < r.valid_until))));
+ SELECT alert_id,
+    patient_id,
+    kind,
+    priority,
+    rule,
+    rule_version,
+    metric,
+    state,
+    opened_at,
+    raised_at,
+    cleared_at,
+    retrospective,
+    sentence,
+    evidence,
+    acknowledged_at
+   FROM ( SELECT p.alert_id,
+            p.patient_id,
+            p.kind,
+            p.priority,
+            p.rule,
+            p.rule_version,
+            p.metric,
+            p.state,
+            p.opened_at,
+            p.raised_at,
+            p.cleared_at,
+            p.retrospective,
+            p.sentence,
+            p.evidence,
+            p.acknowledged_at
+           FROM ((alerts p
+             LEFT JOIN patients k ON ((k.patient_id = p.patient_id)))
+             LEFT JOIN metrics m ON ((m.code = p.metric)))
+          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
+                        CASE
+                            WHEN (m.code IS NULL) THEN 6
+                            ELSE 1
+                        END)
+                   FROM my_research_notes r
+                  WHERE ((r.patient_key = k.patient_key) AND (r.valid_from <= (p.opened_at - '1 day'::interval)) AND (COALESCE(p.cleared_at, p.changed_at) < r.valid_until))))) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- Notes on a stretch of a patient's time, alerts among them: join on patient and overlapping time. to_time is infinity while an alert is open.
 CREATE VIEW data.annotations WITH (security_barrier=true) AS
- SELECT a.from_time,
-    a.to_time,
-    p.patient_id,
-    m.code AS metric,
-    a.kind,
-    a.source,
-    a.rule,
-    a.rule_version,
-    a.label,
-    a.detail
-   FROM ((annotations a
-     JOIN patients p USING (patient_key))
-     LEFT JOIN metrics m USING (metric_key))
-  WHERE ((a.retracted_at IS NULL) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-           FROM my_care_scopes) OR (EXISTS ( SELECT
-           FROM my_care_scopes s
-          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
-                CASE
-                    WHEN (m.code IS NULL) THEN 6
-                    ELSE 1
-                END)
-           FROM my_research_notes r
-          WHERE ((r.patient_key = a.patient_key) AND (a.from_time >= r.valid_from) AND (a.to_time < r.valid_until)))))
-UNION ALL
- SELECT alerts.opened_at AS from_time,
-    COALESCE(alerts.cleared_at, 'infinity'::timestamp with time zone) AS to_time,
-    alerts.patient_id,
-    alerts.metric,
-    'anomaly'::text AS kind,
-    'watch'::text AS source,
-    alerts.rule,
-    alerts.rule_version,
-    alerts.sentence AS label,
-    alerts.evidence AS detail
-   FROM data.alerts;
+ SELECT from_time,
+    to_time,
+    patient_id,
+    metric,
+    kind,
+    source,
+    rule,
+    rule_version,
+    label,
+    detail
+   FROM ( SELECT a.from_time,
+            a.to_time,
+            p.patient_id,
+            m.code AS metric,
+            a.kind,
+            a.source,
+            a.rule,
+            a.rule_version,
+            a.label,
+            a.detail
+           FROM ((annotations a
+             JOIN patients p USING (patient_key))
+             LEFT JOIN metrics m USING (metric_key))
+          WHERE ((a.retracted_at IS NULL) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+                   FROM my_care_scopes) OR (EXISTS ( SELECT
+                   FROM my_care_scopes s
+                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
+                        CASE
+                            WHEN (m.code IS NULL) THEN 6
+                            ELSE 1
+                        END)
+                   FROM my_research_notes r
+                  WHERE ((r.patient_key = a.patient_key) AND (a.from_time >= r.valid_from) AND (a.to_time < r.valid_until)))))
+        UNION ALL
+         SELECT alerts.opened_at AS from_time,
+            COALESCE(alerts.cleared_at, 'infinity'::timestamp with time zone) AS to_time,
+            alerts.patient_id,
+            alerts.metric,
+            'anomaly'::text AS kind,
+            'watch'::text AS source,
+            alerts.rule,
+            alerts.rule_version,
+            alerts.sentence AS label,
+            alerts.evidence AS detail
+           FROM data.alerts) v
+  WHERE (patient_id <> 'vigil-synthetic'::text);
 
 -- Samples that open deletions name and that still stand, or that only the archive has: what the deleter writes tombstones for. A version written later than the deletion was told is not among them, nor a sample of which another version stands.
 CREATE VIEW samples_to_delete AS
@@ -2271,6 +2580,13 @@ CREATE VIEW samples_written_later AS
          LIMIT 1) s ON (true))
   WHERE ((d.settled_at IS NULL) AND (i.written_at > GREATEST(d.told_at, d.received_at)) AND ((s.written_at IS NULL) OR ((s.written_at <= i.written_at) AND (NOT s.is_tombstone))));
 
+-- When the newest stored sample of the synthetic patient was measured; NULL: there is none. What vigil heartbeat looks at.
+CREATE VIEW synthetic_newest AS
+ SELECT max(l."time") AS newest
+   FROM (latest l
+     JOIN patients p USING (patient_key))
+  WHERE (p.patient_id = 'vigil-synthetic'::text);
+
 CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
 
 CREATE TRIGGER a_successor_only BEFORE INSERT ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION access_succeeds();
@@ -2283,7 +2599,9 @@ CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_tokens FOR 
 
 CREATE TRIGGER only_narrows BEFORE UPDATE OF token_id, lineage, rotated_from, kind, patient_key, device_keys, secret_sha256, issuer, subject, certificate_sha256, created_at, created_by, expires_at, revoked_at ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION access_only_narrows();
 
-CREATE TRIGGER only_ends BEFORE UPDATE ON public.care_profiles FOR EACH ROW EXECUTE FUNCTION only_ends('valid_to');
+CREATE TRIGGER only_ends BEFORE UPDATE ON public.care_profiles FOR EACH ROW EXECUTE FUNCTION only_ends('valid_to', 'ended_by', 'end_reason');
+
+CREATE TRIGGER people_moved AFTER INSERT OR DELETE OR UPDATE ON public.care_profiles FOR EACH STATEMENT EXECUTE FUNCTION people_moved();
 
 CREATE TRIGGER never_goes BEFORE DELETE OR UPDATE OR TRUNCATE ON public.consent_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
 
@@ -2301,6 +2619,8 @@ CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.device_events FOR 
 
 CREATE TRIGGER gate_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_registry FOR EACH STATEMENT EXECUTE FUNCTION gate_moved();
 
+CREATE TRIGGER people_moved AFTER INSERT OR DELETE OR UPDATE ON public.device_registry FOR EACH STATEMENT EXECUTE FUNCTION people_moved();
+
 CREATE TRIGGER note_late_hours AFTER DELETE ON public.dirty_ranges REFERENCING OLD TABLE AS forgotten FOR EACH STATEMENT EXECUTE FUNCTION note_late_hours();
 
 CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.erasures FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
@@ -2312,6 +2632,10 @@ CREATE TRIGGER only_ends BEFORE UPDATE ON public.legal_holds FOR EACH ROW EXECUT
 CREATE CONSTRAINT TRIGGER check_lifecycle_policies AFTER INSERT OR UPDATE ON public.lifecycle_policies DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION check_lifecycle_policies();
 
 CREATE TRIGGER mark_days_of_zone AFTER UPDATE OF time_zone ON public.patients FOR EACH ROW WHEN ((old.time_zone IS DISTINCT FROM new.time_zone)) EXECUTE FUNCTION mark_days_of_zone();
+
+CREATE TRIGGER never_goes BEFORE DELETE OR UPDATE OR TRUNCATE ON public.policy_versions FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
+
+CREATE TRIGGER people_moved AFTER INSERT ON public.policy_versions FOR EACH STATEMENT EXECUTE FUNCTION people_moved();
 
 CREATE TRIGGER quarantine_gone AFTER DELETE ON public.quarantine REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION quarantine_gone();
 

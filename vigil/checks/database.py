@@ -20,6 +20,7 @@ _SKEW_S: Final = 1.0
 _BEHIND_S: Final = 600.0
 _DIRTY_S: Final = 6 * 3_600.0
 _CROWDED: Final = 0.8
+_BEAT_S: Final = 240.0
 
 
 class DatabaseAway(VigilError):
@@ -57,6 +58,7 @@ def findings(schema: Status, seen: Checkup, *, strict: bool, required: bool) -> 
     if not schema.pending:
         yield from _roles(seen)
         yield from _keeps_up(seen)
+        yield from _heartbeat(seen)
         yield from _people(seen, strict=strict, required=required)
 
 
@@ -106,6 +108,19 @@ def _keeps_up(seen: Checkup) -> Iterator[Finding]:
             "alerts", "notifications", f"{seen.undelivered:,} of a day reached nobody", fine=not seen.undelivered,
             bad=Verdict.FAIL, do="is `vigil notifier` running, and does the webhook answer? Its log says",
         )  # fmt: skip
+
+
+def _heartbeat(seen: Checkup) -> Iterator[Finding]:
+    if seen.heartbeat is None:
+        return
+    (age_s,) = seen.heartbeat
+    if age_s is None:
+        yield Finding("heartbeat", "newest beat", Verdict.SKIP, "none was ever stored: vigil heartbeat has not run yet")
+        return
+    yield judged(
+        "heartbeat", "newest beat", f"measured {_age(age_s)} ago", fine=age_s <= _BEAT_S,
+        do="is `vigil heartbeat` running, and what does its log say?",
+    )  # fmt: skip
 
 
 def _people(seen: Checkup, *, strict: bool, required: bool) -> Iterator[Finding]:

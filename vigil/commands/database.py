@@ -58,20 +58,28 @@ def status() -> None:
 def rollup(
     every: Annotated[float | None, typer.Option(help="Keep going, once in so many seconds.")] = None,
 ) -> None:
-    """Bring the rollups (1 minute, 15 minutes, 1 hour), then days and trends, up to date where samples changed."""
+    """Bring the rollups (1 minute, 15 minutes, 1 hour), then days and trends, up to date where samples changed.
+
+    Then keep what is owed of them: the samples around alerts and, once an hour, reviews (`vigil review --help`).
+    """
     import time
 
     from timeseries.days import refresh_days
     from timeseries.evidence import take_evidence
     from timeseries.rollup import refresh
+    from vigil.reviews import Hourly, look_now
 
-    archive = _archive()
+    archive, reviews = _archive(), Hourly(lambda: look_now(settings()))
+    if every is not None:
+        _as_service("rollup")
     while True:
         ranges, days = refresh(settings().database()), refresh_days(settings().database(), archive=archive)
         typer.echo(f"refreshed {ranges:,} dirty ranges, made {days:,} days")
         take_evidence(settings().database())
         if every is None:
+            look_now(settings())
             return
+        reviews.maybe()
         time.sleep(every)
 
 
@@ -126,6 +134,18 @@ def logins() -> None:
     let_in(settings().database(), passwords)
     for role in sorted(passwords):
         typer.echo(f"{role} may log in")
+
+
+def _as_service(name: str) -> None:
+    """Log and tell Prometheus as the services do."""
+    from prometheus_client import start_http_server
+
+    from vigil import logs
+
+    config = settings()
+    logs.configure(level=config.log_level, fmt=config.log_format, service=name)
+    if config.metrics_port is not None:
+        start_http_server(config.metrics_port, config.metrics_host)
 
 
 def _archive() -> Any:

@@ -23,7 +23,7 @@ class Lane(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, recorder, watch, dispatch, notifier, console, serve):
+    for command in (up, recorder, watch, dispatch, notifier, heartbeat, console, serve):
         app.command()(command)
 
 
@@ -71,6 +71,26 @@ def notifier() -> None:
     from vigil import services
 
     _run("notifier", services.notifier)
+
+
+def heartbeat(
+    new_token: Annotated[
+        bool, typer.Option("--new-token", help="Make the token by which it passes the gateway, show it once, and end.")
+    ] = False,
+) -> None:
+    """Send a synthetic patient's sample the whole way every minute; tell operations when it does not come through.
+
+    Needs the broker; the database, the gateway (VIGIL_HEARTBEAT_GATEWAY_URL and VIGIL_HEARTBEAT_TOKEN) and the
+    operators' webhook (VIGIL_OPERATIONS_URL) where there are any. Only this makes tokens of that patient.
+    """
+    from vigil import services
+
+    if new_token:
+        from vigil.heartbeat_token import new
+
+        typer.echo(new(settings().database()))
+        return
+    _run("heartbeat", services.heartbeat)
 
 
 def console() -> None:

@@ -11,6 +11,7 @@ from alerts.event import Audience, Kind, Priority, State
 from stream.detectors.behaviour import ChangePolicy, Direction, changes, learn, recent, weekday
 from stream.detectors.behaviour_review import DAY_US, WITHDRAWN, PersonDays, review
 from stream.detectors.finding import Finding
+from tests.accuracy.behaviour import changed, ordinary
 
 POLICY = ChangePolicy()
 FIRST = 20_000
@@ -162,6 +163,25 @@ def test_less_activity_and_later_sleep_are_one_finding() -> None:
     assert {"steps_usual", "sleep_midpoint_min_usual"} <= set(told.figures)
 
 
+def test_one_spell_lasts_until_both_are_as_usual_again() -> None:
+    """Later sleep from day 80 to 170; fewer steps from 90 to 110 and again from 130 to 150."""
+    days = person()
+    for begin in (90, 130):
+        days.values["steps"][begin : begin + 20] *= 0.2
+    days.values["sleep_midpoint_local_min"][80:170] += 120
+    after = {until: review(cut(days, until)) for until in (100, 125, 145, 165, 180)}
+    assert [rules(told) for told in after.values()] == [[(WITHDRAWN, "raised")]] * 4 + [[(WITHDRAWN, "cleared")]]
+    assert len({told[0].opened_us for told in after.values()}) == 1
+    assert after[125][0].says.startswith("later sleep than usual: ")
+    assert after[125][0].says.endswith("; as usual again, after fewer steps than usual")
+    assert after[180][0].says == "as usual again, after less activity and later sleep than usual"
+
+
+def cut(days: PersonDays, until: int) -> PersonDays:
+    values = {name: one[:until] for name, one in days.values.items()}
+    return PersonDays(days.day[:until], days.zone_offset_min[:until], values)
+
+
 def test_an_episode_keeps_its_beginning_from_day_to_day() -> None:
     opened = {one.opened_us for until in range(110, 180) for one in review(person(less=True, until=until))}
     assert len(opened) == 1
@@ -180,3 +200,10 @@ def test_nights_that_nobody_told_are_stepped_over() -> None:
     for value in days.values.values():
         value[40:] = np.nan
     assert review(days) == []
+
+
+def test_simulated_people_who_withdraw_are_found_within_four_weeks_and_others_hardly_ever() -> None:
+    """The scenario takes 14 days to its depth. With more people: `make accuracy`."""
+    delays = [changed(number) for number in range(8)]
+    assert all(one is not None and one <= 28 for one in delays), delays
+    assert sum(ordinary(number).total() for number in range(8)) <= 4, "over 1,216 days"

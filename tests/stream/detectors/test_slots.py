@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.detectors.slots import Slots, ended_us, first_of_each, trusted
+from stream.detectors.slots import Slots, first_of_each, trusted
 from stream.detectors.spell import Spell, alone, follow_spell
 from stream.detectors.sustain import NEVER, Code, Timing, Window
 from tests.stream.detectors.running import T0, S, together, told
@@ -25,12 +25,16 @@ def test_what_is_worth_its_value() -> None:
         told("spo2", [5], [93], duration_ms=60_000),
         told("spo2", [6], [92], context=int(Context.WORKOUT)),
     )
-    values = trusted(seen, number_of("spo2"), without=int(Context.WORKOUT), longest_s=12)["value"]
-    assert values.tolist() == [97, 94]
+    found = trusted(seen, number_of("spo2"), without=int(Context.WORKOUT), longest_s=12)
+    assert found is not None
+    assert found.value.tolist() == [97, 94]
+    assert trusted(seen, number_of("glucose")) is None
 
 
 def test_a_measurement_counts_when_it_ended() -> None:
-    assert (ended_us(told("spo2", [1.0], [97], duration_ms=4_000)) - T0).tolist() == [5 * S]
+    found = trusted(told("spo2", [1.0], [97], duration_ms=4_000), number_of("spo2"))
+    assert found is not None
+    assert (found.end_us - T0).tolist() == [5 * S]
 
 
 def test_one_of_each_slot() -> None:

@@ -7,14 +7,14 @@ from alerts.event import AlertEvent, Priority, State
 from stream.policy_file.policies import Policies, built_in, policies_of
 from stream.watch.engine import Engine
 from stream.watch.people import CrowdSnapshot
-from stream.watch.synthetic_plan import CALM_BPM, HIGH_BPM, METRIC, RULE
+from stream.watch.synthetic_plan import RULE
 from timeseries.people_reader import People
 from vitals.batch import BatchHeader, sample_columns
 from vitals.care_profile import CareProfile
 from vitals.catalogue import number_of
 from vitals.clock import from_datetime
 from vitals.gate import Gate
-from vitals.synthetic import DEVICE, PATIENT, SOURCE_APP
+from vitals.synthetic import CALM_BPM, DEVICE, HIGH_BPM, METRIC, PATIENT, SOURCE_APP
 
 START_US = 1_795_251_660_000_000
 MINUTE_US = 60_000_000

@@ -51,10 +51,15 @@ WITH standing AS (
     WHERE purpose = 'care' AND withdrawn_at IS NULL AND valid_from <= now() AND (valid_until IS NULL OR valid_until > now()))
 SELECT (SELECT count(*) FROM standing)::bigint,
        (SELECT count(DISTINCT patient_key) FROM latest
-        WHERE received_at > now() - interval '7 days' AND patient_key NOT IN (SELECT patient_key FROM standing))::bigint;
+        WHERE received_at > now() - interval '7 days' AND patient_key NOT IN (SELECT patient_key FROM standing)
+          AND patient_key NOT IN (SELECT patient_key FROM patients WHERE patient_id = 'vigil-synthetic'))::bigint;
 
 -- name: tokens
 -- Tokens that stand, those of them that end within two weeks, those that were made a day ago and never used.
 SELECT count(*)::bigint, count(*) FILTER (WHERE expires_at < now() + interval '14 days')::bigint,
        count(*) FILTER (WHERE last_used_at IS NULL AND created_at < now() - interval '1 day')::bigint
 FROM access_tokens WHERE expires_at > now() AND (revoked_at IS NULL OR revoked_at > now());
+
+-- name: heartbeat
+-- How old the newest stored sample of the synthetic patient is, in seconds; NULL: there is none.
+SELECT extract(epoch FROM now() - newest)::float8 FROM synthetic_newest;

@@ -3,9 +3,11 @@
 SELECT count(*) FROM schema_migrations;
 
 -- name: version
--- A fingerprint that changes with anything the pages show; cheap, since every open page hangs on it.
+-- A fingerprint that changes with anything the pages show; cheap, since every open page hangs on it. The synthetic patient
+-- is on no page, and comes every minute.
 SELECT concat_ws('/',
-    (SELECT concat_ws(',', count(*), max(received_at), max(time)) FROM latest),
+    (SELECT concat_ws(',', count(*), max(received_at), max(time)) FROM latest
+     WHERE patient_key <> coalesce((SELECT patient_key FROM patients WHERE patient_id = 'vigil-synthetic'), 0)),
     (SELECT count(*) FROM patients),
     (SELECT concat_ws(',', count(*), max(stored_at), count(acknowledged_at), max(acknowledged_at)) FROM alerts));
 
@@ -13,7 +15,8 @@ SELECT concat_ws('/',
 -- How many people there are, and how many of them nothing has measured since %(since)s.
 SELECT count(*) AS patients, count(*) FILTER (WHERE n.newest IS NULL OR n.newest < %(since)s) AS silent
 FROM patients p
-LEFT JOIN (SELECT patient_key, max(time) AS newest FROM latest GROUP BY patient_key) n USING (patient_key);
+LEFT JOIN (SELECT patient_key, max(time) AS newest FROM latest GROUP BY patient_key) n USING (patient_key)
+WHERE p.patient_id <> 'vigil-synthetic';
 
 -- name: alert_totals
 -- Open alerts by priority, and how many of them nobody has acknowledged.
@@ -28,14 +31,15 @@ LEFT JOIN (
     SELECT patient_id, max(CASE WHEN acknowledged_at IS NULL THEN 10 ELSE 0 END
         + CASE priority WHEN 'high' THEN 3 WHEN 'medium' THEN 2 ELSE 1 END) AS urgency
     FROM alerts WHERE state <> 'cleared' GROUP BY patient_id) a USING (patient_id)
+WHERE p.patient_id <> 'vigil-synthetic'
 ORDER BY a.urgency DESC NULLS LAST, p.patient_id
 LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: patient
--- Whoever was measured or alerted about: alerts may be stored before the first sample is.
-SELECT patient_id FROM patients WHERE patient_id = %(patient)s
+-- Whoever was measured or alerted about: alerts may be stored before the first sample is. The synthetic patient is nobody.
+SELECT patient_id FROM patients WHERE patient_id = %(patient)s AND patient_id <> 'vigil-synthetic'
 UNION
-SELECT patient_id FROM alerts WHERE patient_id = %(patient)s;
+SELECT patient_id FROM alerts WHERE patient_id = %(patient)s AND patient_id <> 'vigil-synthetic';
 
 -- name: open_alerts
 -- What waits for a person first, then by priority, then the newest.

@@ -105,6 +105,10 @@ DELETE FROM notifications WHERE alert_id IN (SELECT alert_id FROM alerts WHERE p
 -- name: delete_alerts_of_class
 DELETE FROM alerts WHERE patient_id = %(id)s AND metric = ANY (%(codes)s::text[]);
 
+-- name: delete_reviews_of_class
+-- Also what was made of this class and of another: its sentence and figures tell of both.
+DELETE FROM reviews WHERE patient_key = %(patient)s AND metrics && %(codes)s::text[];
+
 -- name: delete_outbox_of_class
 DELETE FROM quarantine_outbox o USING quarantine q, quarantine_records r
 WHERE (r.patient_id = %(id)s OR r.key = convert_to(%(id)s, 'UTF8')) AND q.metric = ANY (%(codes)s::text[])

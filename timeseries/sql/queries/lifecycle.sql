@@ -137,9 +137,11 @@ LEFT JOIN patients_on_hold h ON h.patient_id = r.patient_id OR convert_to(h.pati
 WHERE r.recorded_at < %(horizon)s::timestamptz;
 
 -- name: due_audit
--- Alerts, notifications and older versions.
+-- Alerts, reviews, notifications and older versions.
 SELECT count(*), count(h.patient_id)
 FROM (SELECT patient_id FROM alerts WHERE stored_at < %(horizon)s::timestamptz AND state = 'cleared'
+      UNION ALL SELECT p.patient_id FROM reviews r JOIN patients p USING (patient_key)
+                WHERE r.stored_at < %(horizon)s::timestamptz AND r.state = 'cleared'
       UNION ALL SELECT patient_id FROM notifications WHERE stored_at < %(horizon)s::timestamptz
       UNION ALL SELECT p.patient_id FROM sample_revisions r LEFT JOIN patients p USING (patient_key)
                 WHERE r.superseded_at < %(horizon)s::timestamptz) old
