@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
@@ -107,6 +107,7 @@ class Heart:
 
     async def look_at_shelf(self) -> None:
         """See what is stored, for ever: asked only while a beat that was sent is not there yet."""
+        is_blind = False
         while self._shelf is not None:
             pause_s = self._tick_s
             if self._pulse.newest_us(Stage.STORED) < self._pulse.newest_us(Stage.SENT):
@@ -114,8 +115,11 @@ class Heart:
                     newest_us = await self._shelf.newest_us()
                     if newest_us is not None:
                         self._passed(Stage.STORED, newest_us)
-                except StoreUnavailable:
-                    pause_s = _PAUSE_S
+                    is_blind = False
+                except StoreUnavailable as error:
+                    if not is_blind:
+                        _log.warning("heartbeat_blind", error=str(error))
+                    pause_s, is_blind = _PAUSE_S, True
             await asyncio.sleep(pause_s)
 
     def hear(self, record: Any) -> None:
@@ -163,22 +167,36 @@ def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
 async def run(bootstrap_servers: str, heart: Heart, operators: Operators) -> None:
     """Beat, listen and look until cancelled, whatever is away. Door, shelf and channel are the caller's to close."""
     async with asyncio.TaskGroup() as group:
-        for task in (heart.look_at_clock(), operators.run(), heart.beat(), heart.look_at_shelf()):
-            group.create_task(task)
-        group.create_task(_listen(bootstrap_servers, heart))
+        for task in (heart.beat, heart.look_at_shelf, heart.look_at_clock, operators.run):
+            group.create_task(_kept_up(task))
+        group.create_task(_kept_up(lambda: _listen(bootstrap_servers, heart)))
+
+
+async def _kept_up(task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a task, again where it breaks: a process that ends and begins anew never misses anything for long enough."""
+    while True:
+        try:
+            return await task()
+        except Exception:  # noqa: BLE001 - whatever it is, the other parts must be able to tell
+            _log.exception("heartbeat_broken")
+            await asyncio.sleep(_PAUSE_S)
 
 
 async def _listen(bootstrap_servers: str, heart: Heart) -> None:
     """Hear what comes from now on, in no group: each heartbeat is to hear all of it, and what came before is over."""
+    is_deaf = False
     while True:
         try:
             async with _consumer(bootstrap_servers) as consumer:
+                is_deaf = False
                 while True:
                     for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                         for record in records:
                             heart.hear(record)
         except (KafkaError, OSError) as error:
-            _log.debug("heartbeat_deaf", error=type(error).__name__)
+            if not is_deaf:
+                _log.warning("heartbeat_deaf", error=type(error).__name__)
+            is_deaf = True
             await asyncio.sleep(_PAUSE_S)
 
 

@@ -51,7 +51,7 @@ from stream.detectors.below_baseline_slots import (
     Row,
     Slot,
 )
-from stream.detectors.by_metric import Series
+from stream.detectors.by_metric import Series, by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
@@ -72,6 +72,7 @@ _LONG_AGO: Final = -(1 << 60)
 _PENDING_US: Final = 4 * DAY_US
 _UNSEEN: Final = -1
 _METRICS: Final = frozenset({*(number_of(code) for code in TOLD), RR, _MEDICATION})
+_NUMBERS: Final = tuple(sorted(_METRICS))
 _WANTED: Final = np.isin(np.arange(max(BY_NUMBER) + 1), list(_METRICS))
 
 
@@ -146,10 +147,17 @@ class OwnBaseline:
         if person.profile.is_child:
             return state, []
         findings: list[Finding] = []
+        now = _breaks(person.profile)
+        stretch = by_metric(seen)
+        if now == state.profile and until_us < (state.slot.number + 1) * SLOT_US and stretch.of(_MEDICATION) is None:
+            glanced = below_baseline_slots.glance(
+                state.slot, stretch, state.moved_us, self.policy.after_motion_s, _NUMBERS
+            )
+            if glanced is not None:  # nearly always
+                return _with_slot(state, *glanced), findings
         part = below_baseline_slots.part_of(seen, _WANTED)
         if part is None:
             return state, findings
-        now = _breaks(person.profile)
         if now != state.profile:
             if state.profile != _UNSEEN:
                 state, findings = self.begin_anew(state, int(part.samples.start_us[0]))

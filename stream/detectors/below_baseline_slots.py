@@ -7,7 +7,7 @@ cutting the samples elsewhere gives the very same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.detectors.by_metric import Series, by_metric
+from stream.detectors.by_metric import Series, Stretch, by_metric
 from stream.detectors.hrv import HrvPolicy, variability
 from stream.detectors.observation import Observations
 from vitals.batch import NO_ZONE
@@ -30,6 +30,7 @@ TOLD: Final = ("heart_rate", "respiratory_rate", "spo2", "hrv_rmssd", "hrv_sdnn"
 """Metrics of which a slot has the mean of what the device told, in the order of its columns."""
 HEART_RATE, RESPIRATORY_RATE, SPO2, RMSSD_TOLD, SDNN_TOLD, RMSSD, SDNN = range(7)
 """Columns: the last two are computed here from RR intervals, and never pool with what a device calls so."""
+_NUMBERS: Final = tuple(number_of(code) for code in TOLD)
 COLUMNS: Final = 7
 RR: Final = number_of("rr_interval")
 MOST_BEATS: Final = 600
@@ -174,11 +175,51 @@ def fill(slot: Slot, part: Part, resting: NDArray[np.bool_] | None) -> Slot:
     # One more bin than there are columns takes what is no mean: RR intervals and what is left out.
     sums = np.bincount(column, np.rint(value * _MILLI), _LEFT_OUT + 1)[: len(TOLD)]
     counts = np.bincount(column, minlength=_LEFT_OUT + 1)
-    beats = slot.beats if counts[_BEAT] == 0 else _with_beats(slot, picked.start_us, value, column == _BEAT)
+    beats = slot.beats
+    if counts[_BEAT]:
+        which = column == _BEAT
+        beats = _with_beats(slot, picked.start_us[which], value[which])
     return Slot(
         slot.number, known, slot.sums + sums, slot.counts + counts[: len(TOLD)],
         slot.resting + len(value), slot.asleep + int(np.count_nonzero(asleep)), beats,
     )  # fmt: skip
+
+
+def glance(
+    slot: Slot, stretch: Stretch, moved_us: int, after_motion_s: float, metrics: Sequence[int]
+) -> tuple[Slot, int] | None:
+    """Return what `at_rest` and `fill` do, where one look tells it of all samples of `metrics`: taken well within
+    `slot` (as far as it is open), in one context, all at rest or all in motion. None where it does not."""
+    agreed, ends_us = stretch.context, stretch.ends_us
+    number = int(ends_us[0]) // SLOT_US
+    if agreed < 0 or not stretch.all_well or stretch.longest_ms > LONG_MS or number != slot.number:
+        return None
+    told = [one for metric in metrics if (one := stretch.of(metric)) is not None]
+    if not told or int(ends_us[-1]) // SLOT_US != number:
+        return None
+    last = max([int(one.place[-1]) for one in told])
+    zone_min = int(stretch.seen["zone_offset_min"][last])
+    if zone_min == NO_ZONE:
+        return None
+    if agreed & _MOVING:
+        return slot if slot.zone_min == zone_min else replace(slot, zone_min=zone_min), int(ends_us[last])
+    first_us = min([int(one.end_us[0]) for one in told])
+    if not agreed & _STILL or first_us - moved_us <= round(after_motion_s * US_PER_S):
+        return None
+    return _grown(slot, stretch, zone_min, sum([len(one.value) for one in told])), moved_us
+
+
+def _grown(slot: Slot, stretch: Stretch, zone_min: int, samples: int) -> Slot:
+    sums, counts = slot.sums.copy(), slot.counts.copy()
+    for column, metric in enumerate(_NUMBERS):
+        one = stretch.of(metric)
+        if one is not None:
+            sums[column] += np.add.reduce(np.rint(one.value * _MILLI))
+            counts[column] += len(one.value)
+    rr = stretch.of(RR)
+    beats = slot.beats if rr is None else _with_beats(slot, rr.start_us, rr.value)
+    asleep = samples if stretch.context & int(Context.ASLEEP) else 0
+    return Slot(slot.number, zone_min, sums, counts, slot.resting + samples, slot.asleep + asleep, beats)
 
 
 def _last_known(zone: NDArray[np.int16], before: int) -> int:
@@ -186,11 +227,9 @@ def _last_known(zone: NDArray[np.int16], before: int) -> int:
     return int(known[-1]) if len(known) else before
 
 
-def _with_beats(
-    slot: Slot, start: NDArray[np.int64], value: NDArray[np.float64], which: NDArray[np.bool_]
-) -> NDArray[np.uint16]:
+def _with_beats(slot: Slot, start: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.uint16]:
     before = slot.beats.shape[1]
-    start, value = start[which][: MOST_BEATS - before], value[which][: MOST_BEATS - before]
+    start, value = start[: MOST_BEATS - before], value[: MOST_BEATS - before]
     beats = np.empty((2, before + len(start)), np.uint16)
     beats[:, :before] = slot.beats
     beats[0, before:] = np.maximum(start - slot.number * SLOT_US, 0) // _AT_US

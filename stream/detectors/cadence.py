@@ -97,9 +97,10 @@ def _places(second: NDArray[np.int64], before_s: int) -> NDArray[np.intp]:
 def _gaps_s(came_us: list[int], ended_us: list[int], before_us: int, measured_us: int) -> list[float]:
     """Return the gap before each: between arrivals, or between measurements where that is longer."""
     gaps_s, newest_us = [], measured_us
-    for at_us, end_us in zip(came_us, ended_us, strict=True):
-        end_us = max(end_us, measured_us)  # noqa: PLW2901
-        gaps_s.append(max(at_us - before_us, end_us - newest_us) / US_PER_S)
+    for at_us, told_us in zip(came_us, ended_us, strict=True):
+        end_us = told_us if told_us > measured_us else measured_us
+        gap_us, apart_us = at_us - before_us, end_us - newest_us
+        gaps_s.append((gap_us if gap_us > apart_us else apart_us) / US_PER_S)
         before_us, newest_us = at_us, end_us
     return gaps_s
 

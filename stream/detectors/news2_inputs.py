@@ -141,34 +141,44 @@ def taken(waiting: Rows, new: Columns, until_us: int) -> tuple[list[Group], Rows
     15 s), and the rows of the others. Of each slot in each 15 seconds the newest `MOST` rows count."""
     at_us = np.concatenate((waiting["at_us"], *new.end_us))
     value = np.concatenate((waiting["value"], *new.value))
-    slot = np.repeat(new.slot, [len(one) for one in new.end_us]) if new.slot else _NO_SLOTS
+    slots = np.repeat(new.slot, [len(one) for one in new.end_us]) if new.slot else _NO_SLOTS
+    slot = np.concatenate((waiting["slot"], slots))
     bucket = at_us // BUCKET_US
-    key = bucket * _SLOTS + np.concatenate((waiting["slot"], slot))
+    key = bucket * _SLOTS + slot
     # By bucket, slot and time in one number: times within a bucket take 24 bits. What is equal keeps its order.
     order = ((key << 24) + (at_us - bucket * BUCKET_US)).argsort(kind="stable")
     key = key[order]
-    edges = _edges(key)
-    sizes = np.diff(edges)
-    if len(key) > MOST and np.maximum.reduce(sizes) > MOST:
-        kept = np.repeat(edges[1:], sizes) - np.arange(len(key)) <= MOST
-        order, key = order[kept], key[kept]
-        edges = _edges(key)
     over = int(key.searchsorted(until_us // BUCKET_US * _SLOTS))
-    left = _rows(at_us[order[over:]], key[over:] % _SLOTS, value[order[over:]])
+    left = _newest(key[over:], order[over:])
+    rows = _rows(at_us[left], slot[left], value[left])
     if not over:
-        return [], left
-    order, key, edges = order[:over], key[:over], edges[: int(edges.searchsorted(over)) + 1]
-    at_us, value = at_us[order], value[order]
-    first, last = edges[:-1], edges[1:] - 1
-    ordered = value[np.lexsort((value, key))]
-    middle = (ordered[(first + last) // 2] + ordered[(first + last + 1) // 2]) / 2
-    columns = (key[first].tolist(), at_us[last].tolist(), middle.tolist(), value[last].tolist())
-    # Of what was entered the newest: half way between alert and voice is nothing.
-    found = [
-        Group(one // _SLOTS, slot := one % _SLOTS, at, newest if VITALS <= slot < MOTION else median)
-        for one, at, median, newest in zip(*columns, strict=True)
-    ]
-    return found, left
+        return [], rows
+    edges = _edges(key[:over])
+    last = edges[1:] - 1
+    values, parts = value[order[:over]].tolist(), pairwise(edges.tolist())
+    columns = zip(key[last].tolist(), at_us[order[last]].tolist(), parts, strict=True)
+    return [_group(one, newest_us, values[max(first, end - MOST) : end]) for one, newest_us, (first, end) in columns], rows
+
+
+def _group(key: int, newest_us: int, values: list[float]) -> Group:
+    """Return the group of these values, in the order of their times."""
+    bucket, slot = divmod(key, _SLOTS)
+    if VITALS <= slot < MOTION:  # half way between alert and voice is nothing
+        return Group(bucket, slot, newest_us, values[-1])
+    values.sort()
+    count = len(values)
+    return Group(bucket, slot, newest_us, (values[(count - 1) // 2] + values[count // 2]) / 2)
+
+
+def _newest(key: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return `order` with at most the last `MOST` of each key (sorted)."""
+    if len(key) <= MOST:
+        return order
+    edges = _edges(key)
+    sizes = edges[1:] - edges[:-1]
+    if np.maximum.reduce(sizes) <= MOST:
+        return order
+    return order[np.repeat(edges[1:], sizes) - np.arange(len(key)) <= MOST]
 
 
 def _rows(at_us: NDArray[np.int64], slot: NDArray[np.int64], value: NDArray[np.float64]) -> Rows:

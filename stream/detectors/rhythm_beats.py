@@ -104,14 +104,17 @@ def _heard(stretch: Stretch, low_ms: float, high_ms: float, known: Iterable[Hear
     if series is None or not len(series.value):
         return Heard(count, NO_BEATS, NO_BEATS["rr_ms"], 0.0, 0.0, 0.0)
     hole_ms = np.maximum.reduce(_holes_ms(series.start_us, series.value), initial=0.0)
-    return Heard(count, _beats(series), series.value, shortest, longest, float(hole_ms))
+    return Heard(count, _beats(series, stretch.context), series.value, shortest, longest, float(hole_ms))
 
 
-def _beats(series: Series) -> Beats:
+def _beats(series: Series, agreed: int) -> Beats:
+    """Return the samples as beats; `agreed` is the context of all of them, or -1."""
     told = np.empty(len(series.value), BEAT)
     told["start_us"], told["rr_ms"], told["quality"] = series.start_us, series.value, series.quality
-    told["moving"] = (series.context & _MOVING) != 0
-    told["asleep"] = (series.context & _ASLEEP) != 0
+    if agreed >= 0:
+        told["moving"], told["asleep"] = agreed & _MOVING != 0, agreed & _ASLEEP != 0
+    else:
+        told["moving"], told["asleep"] = (series.context & _MOVING) != 0, (series.context & _ASLEEP) != 0
     return told
 
 

@@ -69,10 +69,15 @@ class Slots:
         return len(self.number)
 
     def add(self, number: Ints, rows: Ints) -> Self:
-        """Return these and `rows` (m, k), each added to the slot of its `number` (ascending, not before the last)."""
+        """Return these and `rows` (m, k), each added to the slot of its `number` (ascending).
+
+        Nearly always none is before the last; one that is (a metric that came later than others) takes its place.
+        """
         if not len(number):
             return self
         last = len(self) - 1
+        if last >= 0 and number[0] < self.number[last]:
+            return self._merged(np.concatenate((self.number, number)), np.concatenate((self.sums, rows)))
         if last >= 0 and number[-1] == self.number[last]:
             sums = self.sums.copy()  # only the last grows, as it mostly does
             sums[-1] += rows[0] if len(rows) == 1 else np.add.reduce(rows)
@@ -86,6 +91,12 @@ class Slots:
         numbers = np.concatenate((self.number, number))
         begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         return type(self)(numbers[begins], np.add.reduceat(np.concatenate((self.sums, rows)), begins, axis=0))
+
+    def _merged(self, numbers: Ints, sums: Ints) -> Self:
+        order = numbers.argsort(kind="stable")
+        numbers = numbers[order]
+        begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+        return type(self)(numbers[begins], np.add.reduceat(sums[order], begins, axis=0))
 
     def since(self, number: int) -> Self:
         """Return the slots from `number` on."""

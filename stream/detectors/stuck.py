@@ -254,7 +254,11 @@ class _Series:
         fixed = self.slot in _PACED and person.profile.pacemaker
         cuts = [*sorted(self.changes | self.holes), len(self.at_us)]
         self._go_on(0, cuts[0], fixed)
+        ordinary, short = self.policy.min_repeats, self.policy.leapt_repeats
         for first, last in pairwise(cuts):
+            if self.repeats <= ordinary and last - first <= short and not self.opened_us and first not in self.holes:
+                self._next(first, last)  # nearly always
+                continue
             begun = self._begin(first)
             self._go_on(first + begun, last, fixed)
         state, slot = self.state, self.slot
@@ -263,6 +267,18 @@ class _Series:
         state.opened_us[slot], state.raised_us[slot] = self.opened_us, self.raised_us
         state.leapt[slot], state.suspicious[slot] = self.leapt, self.suspicious
         return self.findings, self.distrust
+
+    def _next(self, first: int, last: int) -> None:
+        """End an ordinary run and take one in that is too short to be anything."""
+        learned, repeats = self.learned, self.repeats
+        learned[3] += repeats + 1
+        learned[4] += 1
+        if repeats > learned[5]:
+            learned[5] = repeats
+        if learned[3] >= self.policy.block:
+            self.learned = [*learned[3:], 0, 0, 0]
+        self.begin_us, self.repeats, self.leapt = self.times_us[first], last - first - 1, self.leaps[first]
+        self.suspicious = False
 
     def _begin(self, at: int) -> bool:
         """Begin a run at a sample; an open episode goes on over a hole, to the same value: then return False."""

@@ -27,6 +27,7 @@ from stream.detectors.surge_slots import (
     COUNT,
     HEART,
     HELD,
+    LATE,
     RATE,
     SLOT_US,
     SPAN,
@@ -34,8 +35,10 @@ from stream.detectors.surge_slots import (
     TEMPERATURE,
     Around,
     Since,
+    all_excused,
     around,
     counted,
+    unjudged,
 )
 from vitals.care_profile import CareProfile
 from vitals.clock import US_PER_S
@@ -110,13 +113,16 @@ class Surge:
             return state, []
         since, number, rows = counted(state.since, seen, self.policy.fever_cel, round(self.policy.fever_s * US_PER_S))
         slots = state.slots.add(number, rows)
-        first = max(0, len(state.slots) - 1)
+        now = unjudged(slots)
+        if now is None:
+            return SurgeState(_kept(slots, now), since, state.open), []
+        before = unjudged(state.slots)
+        first = 0 if before is None else int(slots.number.searchsorted(before))
         rise = self._rise(person.profile)
         opened, found = state.open, list[Finding]()
-        if opened is not None or _might(slots, first, rise):
-            opened, found = self._judge(opened, around(slots, first), rise)
-        kept = slots.since(int(slots.number[-1]) - SPAN) if len(slots) else slots
-        return SurgeState(kept, since, opened), found
+        if opened is not None or (_might(slots, first, rise) and not all_excused(slots, first)):
+            opened, found = self._judge(opened, around(slots, first, int(slots.number.searchsorted(now))), rise)
+        return SurgeState(_kept(slots, now), since, opened), found
 
     def _rise(self, profile: CareProfile) -> float:
         return self.policy.limited_rise_bpm if profile.rate_limiting_drug else self.policy.rise_bpm
@@ -171,6 +177,14 @@ class Surge:
         late = seen.end_us[at:] - opened.raised_us >= round(self.policy.longest_s * US_PER_S)
         over: NDArray[np.bool_] = known[:, -1] & (calm | late | seen.moving[at:])
         return over
+
+
+def _kept(slots: Slots, unjudged: int | None) -> Slots:
+    """Return what later heart rates may need, those that come some minutes late too."""
+    if not len(slots):
+        return slots
+    last = int(slots.number[-1])
+    return slots.since(max(last - SPAN - LATE, (last if unjudged is None else unjudged) - SPAN))
 
 
 def _might(slots: Slots, first: int, rise: float) -> bool:

@@ -26,6 +26,8 @@ SLOT_US: Final = 15 * US_PER_S
 HELD, RISING, BEFORE = 10, 12, 40
 """Quarter minutes: how long a surge has held, may rise, and how long the rate before it is looked at."""
 SPAN: Final = HELD + RISING + BEFORE
+LATE: Final = 24
+"""By so many quarter minutes heart rates may come later than what tells of motion."""
 STILL: Final = HELD + RISING + 12
 """For so long there must have been no sleep, and motion in at most `_TWITCHES`: from three minutes before a surge could
 begin. While it holds there must be none."""
@@ -167,9 +169,27 @@ def _last(times: Ints, before_us: int) -> int:
     return int(times[-1]) if len(times) else before_us
 
 
-def around(slots: Slots, first: int) -> Around:
-    """Return the surroundings of each whole slot from position `first` on: all but the last."""
-    which = np.arange(first, len(slots) - 1)
+def unjudged(slots: Slots) -> int | None:
+    """Return the number of the last slot with heart rates, which alone may get more of them; None without any.
+
+    Not that of the last slot: steps may be told before the heart rates of their time, or minutes after.
+    """
+    known = slots.sums[:, COUNT].nonzero()[0]
+    return int(slots.number[known[-1]]) if len(known) else None
+
+
+def all_excused(slots: Slots, first: int) -> bool:
+    """Tell whether each whole slot from position `first` on has motion or sleep of late (`Around.excused`)."""
+    begins = slots.number.searchsorted(slots.number[first:-1] - (STILL - 1)).tolist()
+    moved = (slots.sums[:, MOVING] > 0) + slots.sums[:, WALKED] + (_TWITCHES + 1) * slots.sums[:, ASLEEP]
+    return all(
+        int(np.add.reduce(moved[begin:end])) > _TWITCHES for end, begin in enumerate(begins, first + 1)
+    )
+
+
+def around(slots: Slots, first: int, end: int) -> Around:
+    """Return the surroundings of the slots from position `first` to before `end`."""
+    which = np.arange(first, end)
     index = np.maximum(which[:, None] + np.arange(1 - SPAN, 1), 0)
     back = slots.number[which][:, None] - slots.number[index]
     row = np.broadcast_to(np.arange(len(which))[:, None], back.shape)

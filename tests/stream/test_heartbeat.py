@@ -319,6 +319,26 @@ async def test_the_channel_takes_the_synthetic_patient_and_nobody_else() -> None
     await channel.close()
 
 
+async def test_a_bug_in_one_part_keeps_nothing_from_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.heartbeat._PAUSE_S", 0.01)
+
+    class Broken(FakeDoor):
+        async def send(self, beat_us: int, metric: str, value: float) -> None:
+            raise ValueError("a bug")
+
+    channel = _Failing(0)
+    operators = Operators(channel)
+    service = asyncio.ensure_future(run(NOWHERE, Heart(Broken(), operators, FAST, shelf=None), operators))
+    async with asyncio.timeout(20):
+        while not channel.got:
+            assert not service.done()
+            await asyncio.sleep(0.02)
+    service.cancel()
+    with suppress(asyncio.CancelledError):
+        await service
+    assert channel.got[0].alert.evidence.figures["stage"] == "sent"
+
+
 def test_a_fault_in_the_watch_does_not_end_the_heartbeat_too() -> None:
     others = ("stream.watch", "stream.detectors", "stream.policy_file", "faust")
     asked = f"import sys, stream.heartbeat; print([one for one in sys.modules if one.startswith({others})])"
