@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from console import plot
 
 TIMES = st.lists(st.integers(0, 3_600), min_size=1, max_size=80, unique=True).map(sorted)
-VALUES = st.floats(-1e6, 1e6, allow_nan=False)
+VALUES = st.floats(-1e6, 1e6, allow_nan=False, allow_subnormal=False)
 
 
 @given(times=TIMES, gap=st.integers(1, 600))

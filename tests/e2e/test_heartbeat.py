@@ -73,6 +73,10 @@ class Stack:
         told = self.metrics()
         return {stage for stage in STAGES if told.get(f'vigil_heartbeat_missing{{stage="{stage}"}}')}
 
+    def paged(self) -> set[str]:
+        """Of whom the webhook was told."""
+        return {one["alert"]["patient_id"] for one in self.clinician.received}
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """What the heartbeat logged under a name."""
         lines = (self.folder / "heartbeat.log").read_text().splitlines()
@@ -184,11 +188,11 @@ async def test_nobody_sees_the_synthetic_patient(stack: Stack) -> None:
     async with safe_producer(stack.bootstrap, "test") as producer:
         await send_until_taken(producer, "test", ALERTS, [(person.patient_id, person)])
     log = stack.folder / "notifications.jsonl"
-    stack.wait(lambda: bool(stack.clinician.received) and log.exists(), "the clinician to be told")
-    stack.wait(lambda: stack.count("SELECT count(*) FROM delivery_attempts") == 2, "the ledger")
+    stack.wait(lambda: person.patient_id in stack.paged() and log.exists(), "the clinician to be told")
+    stack.wait(lambda: stack.count("SELECT count(*) FROM delivery_attempts") >= 2, "the ledger")
     before = stack.passed("delivered")
     stack.wait(lambda: stack.passed("delivered") > before + 1, "beats after it")
-    assert [one["alert"]["patient_id"] for one in stack.clinician.received] == [person.patient_id]
+    assert PATIENT not in stack.paged()
     assert PATIENT not in log.read_text()
     for table in ("alerts", "notifications", "delivery_attempts"):
         assert stack.count(f"SELECT count(*) FROM {table} WHERE {table}::text LIKE '%synthetic%'") == 0, table
@@ -205,7 +209,8 @@ async def test_nobody_sees_the_synthetic_patient(stack: Stack) -> None:
         now = to_datetime(now_us)
         seen = await reader.overview(silent_since=now, limit=10, offset=0, alert_limit=10)
         assert (seen.patients, seen.totals.patients) == ((), 0)
-        assert {one.patient_id for one in seen.alerts} == {person.patient_id}
+        assert person.patient_id in {one.patient_id for one in seen.alerts}
+        assert PATIENT not in {one.patient_id for one in seen.alerts}
         assert await reader.patient(PATIENT, alert_limit=5) is None
         for step_s in (1, 60, 900, 3_600):
             assert await reader.series([PATIENT], ["heart_rate"], now - timedelta(hours=2), now, step_s) == ()
@@ -217,5 +222,5 @@ async def test_nobody_sees_the_synthetic_patient(stack: Stack) -> None:
         assert {"patients", "samples", "vitals_1m", "vitals_1h", "alerts"} <= set(names)
         for name in names:
             found = connection.execute(f'SELECT DISTINCT patient_id FROM data."{name}"'.encode()).fetchall()
-            assert set(found) <= {(person.patient_id,)}, name
+            assert (PATIENT,) not in found, name
         assert connection.execute("SELECT count(*) > 0 FROM vitals_1m").fetchone() == (True,)

@@ -27,6 +27,9 @@ _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
 # Codes that mark a beat (WFDB, ecgcodes.h: NORMAL to SVESC, and the rarer ones up to 41).
 _BEATS: Final = frozenset({*range(1, 14), 25, 30, 31, 34, 35, 38, 41})
 _SECONDS_BELOW: Final = 20.0
+_LONGEST_MS: Final = 86_400_000.0
+_LONGEST_S: Final = 100 * 366 * 86_400.0
+"""Of a whole recording: what times beyond it say cannot be counted in microseconds."""
 
 
 def read_text(path: Path) -> Recording:
@@ -42,7 +45,9 @@ def read_text(path: Path) -> Recording:
                 rows.append(found)
     if not rows or len(rows) > MAX_SAMPLES:
         raise UnreadableRecording(f"{path.name} holds no RR intervals: one a line, in ms or s, is expected")
-    made = _timed(rows)
+    made = _timed(np.array([[row[0], row[1] if len(row) > 1 else np.nan] for row in rows]), refused)
+    if not len(made.columns):
+        raise UnreadableRecording(f"{path.name} holds no RR intervals between 0 and a day")
     made.refused += +refused
     return made
 
@@ -84,24 +89,35 @@ def _numbers(line: str) -> list[float] | None:
     return found if found and all(np.isfinite(found)) else None
 
 
-def _timed(rows: list[list[float]]) -> Recording:
-    two = [row for row in rows if len(row) > 1]
-    if len(two) < len(rows):
-        return _lasting(np.array([row[0] for row in rows]))
-    table = np.array(two)
+def _timed(table: NDArray[np.float64], refused: Counter[str]) -> Recording:
+    """Return the recording of rows of two numbers, NaN for a second one that is missing."""
     first, second = table[:, 0], table[:, 1]
-    if not (np.diff(first) > 0).all():
-        return _lasting(first)
+    if np.isnan(second).any() or not (first[1:] > first[:-1]).all():
+        return _lasting(first, refused)
     rr_ms, note = _milliseconds(second)
-    end_us = RELATIVE_BASE_US + np.round((first - first[0]) * US_PER_S).astype(np.int64)
+    # Halved before they are subtracted: two times may be farther apart than a float can say.
+    fine = _possible(rr_ms, refused) & (first / 2 - first[0] / 2 <= _LONGEST_S / 2)
+    refused["time"] += len(fine) - int(fine.sum()) - refused["interval"]
+    rr_ms, at_s = rr_ms[fine], first[fine]
+    end_us = RELATIVE_BASE_US + np.round((at_s - at_s[:1]) * US_PER_S).astype(np.int64)
     return _recorded(end_us - np.round(rr_ms * 1_000).astype(np.int64), rr_ms, [note, "times are the first column's"])
 
 
-def _lasting(rr: NDArray[np.float64]) -> Recording:
+def _lasting(rr: NDArray[np.float64], refused: Counter[str]) -> Recording:
     rr_ms, note = _milliseconds(rr)
-    ends_us = np.cumsum(np.round(np.maximum(rr_ms, 0.0) * 1_000).astype(np.int64))
-    begins = RELATIVE_BASE_US + np.concatenate(([0], ends_us[:-1]))
-    return _recorded(begins, rr_ms, [note])
+    rr_ms = rr_ms[_possible(rr_ms, refused)]
+    ends_us = np.cumsum(np.round(rr_ms * 1_000).astype(np.int64))
+    fine = ends_us <= round(_LONGEST_S * US_PER_S)
+    refused["time"] += len(fine) - int(fine.sum())
+    begins = RELATIVE_BASE_US + np.concatenate(([0], ends_us[:-1])).astype(np.int64)[: len(ends_us)]
+    return _recorded(begins[fine], rr_ms[fine], [note])
+
+
+def _possible(rr_ms: NDArray[np.float64], refused: Counter[str]) -> NDArray[np.bool_]:
+    """Mark intervals of 0 to a day, and count the others: the times of all that follow would be nonsense."""
+    fine: NDArray[np.bool_] = (rr_ms >= 0) & (rr_ms <= _LONGEST_MS)
+    refused["interval"] += len(fine) - int(fine.sum())
+    return fine
 
 
 def between(beats_s: NDArray[np.float64], notes: list[str]) -> Recording:
@@ -111,8 +127,8 @@ def between(beats_s: NDArray[np.float64], notes: list[str]) -> Recording:
 
 
 def _milliseconds(rr: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    if float(np.median(rr)) < _SECONDS_BELOW:
-        return rr * 1_000, "intervals are seconds"
+    if float(np.median(np.clip(rr, 0.0, _LONGEST_MS))) < _SECONDS_BELOW:
+        return np.clip(rr, -1.0, _LONGEST_MS) * 1_000, "intervals are seconds"
     return rr, "intervals are milliseconds"
 
 
