@@ -50,7 +50,9 @@ class RoutingPolicy:
 def default_policy(*, webhook: bool) -> RoutingPolicy:
     """Technical alerts to the operators' log, all physiological ones to the digest, a page from medium upwards.
 
-    Without a webhook nothing pages: everything stands in the log. What is of the synthetic patient goes the way of any
+    There is one webhook, and two are paged over it: the clinician of what is physiological, the operators of what is
+    technical (somebody is not monitored, the watch is behind); the message's `recipient` tells them apart. Without a
+    webhook nothing pages: everything stands in the log. What is of the synthetic patient goes the way of any
     alert, to a channel that notes that it came.
     """
     routes = [
@@ -60,7 +62,8 @@ def default_policy(*, webhook: bool) -> RoutingPolicy:
     ]
     if webhook:
         told = frozenset({State.RAISED, State.ESCALATED})
-        routes.append(Route("clinician", WEBHOOK, frozenset({Kind.PHYSIOLOGICAL}), Priority.MEDIUM, told, pages=True))
+        for recipient, kind in (("clinician", Kind.PHYSIOLOGICAL), ("operators", Kind.TECHNICAL)):
+            routes.append(Route(recipient, WEBHOOK, frozenset({kind}), Priority.MEDIUM, told, pages=True))
     return RoutingPolicy(tuple(routes))
 
 

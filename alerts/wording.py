@@ -49,6 +49,11 @@ def signal_clause(state: State, metric: str, lasted_s: float) -> str:
     return f"sensor: {name(metric)} not measured for {_lasted(lasted_s)} (no contact or no usable signal)"
 
 
+def going_on_clause(says: str) -> str:
+    """Return what is seen of an episode that was found late and has not ended since."""
+    return f"{says}; found in data that arrived late, and not over yet"
+
+
 def sentence(says: str, kind: Kind, measured_at: datetime, *, individualised: bool, retrospective: bool) -> str:
     """Return the sentence of an alert from a clause that says what is seen, with when and the remarks it needs."""
     when = ", measured" if kind is Kind.PHYSIOLOGICAL else "; as of"

@@ -145,7 +145,7 @@ class OwnBaseline:
     def step(self, state: Own, seen: Observations, until_us: int, person: Person) -> tuple[Own, list[Finding]]:
         """Take in `seen` (see `Detector`)."""
         if person.profile.is_child:
-            return state, []
+            return self.fresh(), self.begin_anew(state, until_us)[1]
         findings: list[Finding] = []
         now = _breaks(person.profile)
         stretch = by_metric(seen)

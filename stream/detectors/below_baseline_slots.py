@@ -211,11 +211,12 @@ def glance(
 
 def _grown(slot: Slot, stretch: Stretch, zone_min: int, samples: int) -> Slot:
     sums, counts = slot.sums.copy(), slot.counts.copy()
+    total = stretch.reduced(np.add, np.rint(stretch.whole.value * _MILLI))
     for column, metric in enumerate(_NUMBERS):
-        one = stretch.of(metric)
-        if one is not None:
-            sums[column] += np.add.reduce(np.rint(one.value * _MILLI))
-            counts[column] += len(one.value)
+        if metric in total:
+            first, end = stretch.bounds(metric)
+            sums[column] += total[metric]
+            counts[column] += end - first
     rr = stretch.of(RR)
     beats = slot.beats if rr is None else _with_beats(slot, rr.start_us, rr.value)
     asleep = samples if stretch.context & int(Context.ASLEEP) else 0

@@ -6,7 +6,7 @@ microsecond or two whatever it does, and that is what watching costs.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +44,12 @@ class Stretch:
     """All samples of a stretch, by metric and within a metric as they came.
 
     `all_well` tells whether each is trustworthy and of a sensor on the body, `any_context` has every bit that any of
-    them has, `longest_ms` is the longest duration; `metrics` says which there are.
+    them has, `longest_ms` is the longest duration.
     """
 
     __slots__ = (
-        "_columns", "_context", "_ends_us", "_extremes", "_first", "_known", "_longest", "_received", "_trusted", "_well", "all_well",
-        "any_context", "longest_ms", "seen",
+        "_columns", "_context", "_ends_us", "_extremes", "_first", "_known", "_longest", "_received", "_trusted",
+        "_well", "all_well", "any_context", "longest_ms", "seen",
     )  # fmt: skip
 
     def __init__(self, seen: Observations) -> None:
@@ -122,12 +122,16 @@ class Stretch:
             self._received = received, received // US_PER_S
         return self._received
 
+    def reduced(self, ufunc: np.ufunc, column: NDArray[Any]) -> dict[int, Any]:
+        """Return what a column as long as `whole` comes to, by metric."""
+        found = ufunc.reduceat(column, [begin for begin, _ in self._first.values()])
+        return dict(zip(self._first, found.tolist(), strict=True))
+
     def extremes(self, metric: int) -> tuple[float, float]:
         """Return the least and the greatest value of a metric that there is, trustworthy or not."""
         if self._extremes is None:
-            first = [begin for begin, _ in self._first.values()]
-            low, high = np.minimum.reduceat(self._columns.value, first), np.maximum.reduceat(self._columns.value, first)
-            self._extremes = dict(zip(self._first, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+            low, high = self.reduced(np.minimum, self._columns.value), self.reduced(np.maximum, self._columns.value)
+            self._extremes = {number: (low[number], high[number]) for number in self._first}
         return self._extremes[metric]
 
     def longest_of(self, metric: int) -> int:
@@ -135,8 +139,7 @@ class Stretch:
         if self.longest_ms == 0:
             return 0
         if self._longest is None:
-            longest = np.maximum.reduceat(self._columns.duration_ms, [begin for begin, _ in self._first.values()])
-            self._longest = dict(zip(self._first, longest.tolist(), strict=True))
+            self._longest = self.reduced(np.maximum, self._columns.duration_ms)
         return self._longest[metric]
 
     @property

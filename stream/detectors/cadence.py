@@ -75,7 +75,7 @@ def learn(
         return Cadence(since_us, newest_us, last_us, cadence.gaps_s, cadence.heard)
     at = _places(second, before_us // US_PER_S)
     came, ended = received_us[at], end_us[at if which is None else which[at]]
-    gaps_s = _gaps_s(came.tolist(), ended.tolist(), before_us, int(end_us[first]) if is_first else cadence.end_us)
+    gaps_s = _gaps_s(came, ended, before_us, int(end_us[first]) if is_first else cadence.end_us)
     keep = max(0, KEPT_GAPS - len(gaps_s))
     old = cadence.gaps_s[-keep:] if keep else cadence.gaps_s[:0]
     known = np.empty(len(old) + min(len(gaps_s), KEPT_GAPS), np.float32)
@@ -94,14 +94,15 @@ def _places(second: NDArray[np.int64], before_s: int) -> NDArray[np.intp]:
     return later.nonzero()[0]
 
 
-def _gaps_s(came_us: list[int], ended_us: list[int], before_us: int, measured_us: int) -> list[float]:
+def _gaps_s(
+    came_us: NDArray[np.int64], ended_us: NDArray[np.int64], before_us: int, measured_us: int
+) -> NDArray[np.float64]:
     """Return the gap before each: between arrivals, or between measurements where that is longer."""
-    gaps_s, newest_us = [], measured_us
-    for at_us, told_us in zip(came_us, ended_us, strict=True):
-        end_us = told_us if told_us > measured_us else measured_us
-        gap_us, apart_us = at_us - before_us, end_us - newest_us
-        gaps_s.append((gap_us if gap_us > apart_us else apart_us) / US_PER_S)
-        before_us, newest_us = at_us, end_us
+    times_us = np.empty((2, len(came_us) + 1), np.int64)
+    times_us[0, 0], times_us[0, 1:], times_us[1, 0] = before_us, came_us, measured_us
+    np.maximum(ended_us, measured_us, out=times_us[1, 1:])
+    apart_us = times_us[:, 1:] - times_us[:, :-1]
+    gaps_s: NDArray[np.float64] = np.maximum(apart_us[0], apart_us[1]) / US_PER_S
     return gaps_s
 
 

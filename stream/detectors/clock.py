@@ -5,6 +5,9 @@ are late, but the newest sample of an upload hardly is. Ahead is beyond doubt; b
 counts only while it stays the same to some seconds. Where a bridge compares the clocks (`clock_offset`, in seconds,
 positive ahead) that counts at once. Nothing is distrusted: values are right, their time is not. Beyond five minutes
 ahead validation refuses a sample, so it must be known before.
+
+Beyond a quarter of an hour behind, everything that the device tells looks like history: it goes down the backfill lane,
+and nobody is paged for it. So that is medium priority, and on any lane it is news of when the samples came.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from vitals.catalogue import BY_CODE, METRICS, RetentionClass
 from vitals.clock import US_PER_S
 
 RULE: Final = "clock_off"
-VERSION: Final = 1
+VERSION: Final = 2
 METRIC: Final = "clock_offset"
 _OFFSET: Final = BY_CODE[METRIC].number
 _CLASSES: Final = frozenset({RetentionClass.VITAL, RetentionClass.ACTIVITY})
@@ -35,7 +38,8 @@ _NOTHING: Final = np.iinfo(np.int64).max
 @dataclass(frozen=True, slots=True)
 class ClockPolicy:
     """Seconds. Off is `ahead_s` ahead in two windows, or `behind_s` behind in three that agree to `agree_s`; it clears
-    at less than half. A window has at least `min_samples`. Raises ValueError."""
+    at less than half. From `far_s` on, either way, it is of `far_priority`. A window has at least `min_samples`. Raises
+    ValueError."""
 
     ahead_s: float = 30.0
     behind_s: float = 120.0
@@ -43,18 +47,22 @@ class ClockPolicy:
     window_s: float = 600.0
     min_samples: int = 10
     priority: Priority = Priority.LOW
+    far_s: float = 900.0
+    far_priority: Priority = Priority.MEDIUM
 
     def __post_init__(self) -> None:
         if min(self.ahead_s, self.behind_s, self.agree_s) <= 0:
             raise ValueError("ahead_s, behind_s and agree_s are above 0")
         if self.window_s < 60 or self.min_samples < 1:
             raise ValueError("window_s is at least 60 and min_samples 1")
+        if self.far_s < max(self.ahead_s, self.behind_s) or self.far_priority.rank < self.priority.rank:
+            raise ValueError("far_s is at least ahead_s and behind_s, and far_priority not below priority")
 
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
     """The window of arrival going on (its number, its samples, their least delay in us), the least delays of those
-    before it, oldest first, and the open episode (0: none)."""
+    before it, oldest first, and the open episode (0: none) and whether it was told to be far off."""
 
     window: int = 0
     samples: int = 0
@@ -62,6 +70,7 @@ class ClockState:
     before_us: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     opened_us: int = 0
     raised_us: int = 0
+    far: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,9 @@ class Clock:
         if int(np.maximum.reduce(received)) // window_us <= state.window and stretch.of(_OFFSET) is None:
             least_us = min(state.least_us, int(np.minimum.reduce(delay)))
             samples = state.samples + len(seen)
-            after = ClockState(state.window, samples, least_us, state.before_us, state.opened_us, state.raised_us)
+            after = ClockState(
+                state.window, samples, least_us, state.before_us, state.opened_us, state.raised_us, state.far
+            )
             return Judged(after, findings, np.zeros(len(seen), np.bool_))
         arrival = np.maximum.accumulate(received) // window_us
         compared = seen["metric"] == _OFFSET
@@ -98,7 +109,8 @@ class Clock:
         cuts = np.flatnonzero((window[1:] > window[:-1]) | compared[1:] | compared[:-1]) + 1
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(seen)], strict=True):
             if compared[first]:
-                at_us, offset_s = int(seen["start_us"][first]), float(seen["value"][first])
+                # By when it came: the device's own time is what is in doubt.
+                at_us, offset_s = int(received[first]), float(seen["value"][first])
                 state, told = self._told(state, at_us, offset_s, abs(offset_s) >= self.policy.ahead_s)
                 findings += told
                 continue
@@ -135,21 +147,27 @@ class Clock:
 
     def _told(self, state: ClockState, at_us: int, offset_s: float, off: bool) -> tuple[ClockState, list[Finding]]:
         policy = self.policy
+        far = off and abs(offset_s) >= policy.far_s
         if off and not state.opened_us:
-            state = replace(state, opened_us=at_us, raised_us=at_us)
+            state = replace(state, opened_us=at_us, raised_us=at_us, far=far)
             return state, [self._finding(state, State.RAISED, at_us, offset_s)]
+        if far and not state.far:
+            state = replace(state, far=True)
+            return state, [self._finding(state, State.ESCALATED, max(at_us, state.opened_us), offset_s)]
         right = -policy.behind_s / 2 < offset_s < policy.ahead_s / 2
         if right and state.opened_us:
             at_us = max(at_us, state.opened_us)
-            return replace(state, opened_us=0, raised_us=0), [self._finding(state, State.CLEARED, at_us, offset_s)]
+            cleared = self._finding(state, State.CLEARED, at_us, offset_s)
+            return replace(state, opened_us=0, raised_us=0, far=False), [cleared]
         return state, []
 
     def _finding(self, state: ClockState, what: State, at_us: int, offset_s: float) -> Finding:
         says = f"the device's clock is {abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}"
         if what is State.CLEARED:
             says = "the device's clock is right again"
+        priority = self.policy.far_priority if state.far else self.policy.priority
         return Finding(
-            RULE, VERSION, METRIC, Kind.TECHNICAL, self.policy.priority, what, state.opened_us, state.raised_us, at_us,
-            at_us, state.opened_us, says, figures={"offset_s": round(offset_s, 1)}, individualised=True,
-            max_age_s=86_400.0,
+            RULE, VERSION, METRIC, Kind.TECHNICAL, priority, what, state.opened_us, state.raised_us, at_us, at_us,
+            state.opened_us, says,
+            figures={"offset_s": round(offset_s, 1)}, individualised=True, max_age_s=86_400.0, by_arrival=True,
         )  # fmt: skip

@@ -29,6 +29,7 @@ from stream.detectors.desaturation_tally import (
     time_rows,
 )
 from stream.detectors.finding import Finding
+from stream.detectors.no_longer import no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import Ints, first_of_each, trusted
@@ -37,6 +38,7 @@ from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
 from vitals.quality import Context
 
+RULE: Final = "desaturation_index"
 _SPO2: Final = number_of("spo2")
 _MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
 _ASLEEP: Final = int(Context.ASLEEP)
@@ -111,9 +113,10 @@ class Desaturation:
         self, state: DesaturationState, seen: Observations, until_us: int, person: Person
     ) -> tuple[DesaturationState, list[Finding]]:
         """Take in `seen`, at most a sample a second; five minutes are judged when a sample after them has come."""
-        del until_us
+        if person.profile.is_child:
+            return self.fresh(), _no_longer(state.open, until_us)
         readings = trusted(seen, _SPO2, without=_MOTION, longest_s=self.policy.max_gap_s)
-        if person.profile.is_child or readings is None:
+        if readings is None:
             return state, []
         before_us = int(state.waiting_us[-1]) if len(state.waiting_us) else state.recent.last_us
         first = first_of_each(readings.end_us, US_PER_S, before_us)
@@ -190,12 +193,19 @@ class Desaturation:
         )
         over = "the recording has ended" if ended else "they have become fewer"
         return Finding(
-            "desaturation_index", 1, "spo2", Kind.PHYSIOLOGICAL, Priority.LOW, state,
+            RULE, 1, "spo2", Kind.PHYSIOLOGICAL, Priority.LOW, state,
             opened.opened_us, opened.raised_us, end_us, end_us, opened.opened_us,
             what if state is State.RAISED else f"{what}; {over}",
             tally.sums[SAMPLES], threshold=self.policy.odi4_per_h, figures=tally.figures(), unit="/h",
             max_age_s=12 * 3_600.0,
         )  # fmt: skip
+
+
+def _no_longer(opened: Open | None, until_us: int) -> list[Finding]:
+    if opened is None:
+        return []
+    what = "falls of oxygen saturation"
+    return no_longer(RULE, "spo2", what, opened.opened_us, opened.raised_us, until_us, unit="/h")
 
 
 def _longer(opened: Open, slot: Tally) -> Open:

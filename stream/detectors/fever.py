@@ -16,6 +16,7 @@ import numpy as np
 
 from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
+from stream.detectors.no_longer import sustained_no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import first_of_each, trusted
@@ -24,6 +25,7 @@ from stream.detectors.sustain import NEVER, Code, Timing, Transition, Window
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
 
+RULE: Final = "elevated_temperature"
 _TEMPERATURE: Final = number_of("body_temperature")
 _SLOT_US: Final = 10 * US_PER_S
 _SUSTAINED: Final = Timing(1_800, min_samples=3, clear_delay_s=3_600, clear_samples=3, max_gap_s=4 * 3_600)
@@ -73,9 +75,11 @@ class Fever:
         self, state: FeverState, seen: Observations, until_us: int, person: Person
     ) -> tuple[FeverState, list[Finding]]:
         """Take in `seen`, at most a reading in ten seconds. Raises nothing."""
-        del until_us
+        if person.profile.is_child:
+            what = "elevated body temperature"
+            return self.fresh(), sustained_no_longer(RULE, "body_temperature", what, state.spell.held, until_us)
         told = trusted(seen, _TEMPERATURE)
-        if person.profile.is_child or told is None:
+        if told is None:
             return state, []
         first = first_of_each(told.end_us, _SLOT_US, state.last_us)
         if not first.any():
@@ -98,12 +102,12 @@ def _finding(told: Transition, highest: float, limit: float, over: float, own: b
     last = told.run.readings[-1][1]
     hours = round((told.at_us - told.opened_us) / (3_600 * US_PER_S), 1)
     if told.cleared:
-        says = f"body temperature back at or below {over:g} Cel, highest {highest:g} Cel, elevated for {hours:g} h"
+        says = f"body temperature back at or below {over:g} °C, highest {highest:g} °C, elevated for {hours:g} h"
     elif told.run.seen == 1:
-        says = f"elevated body temperature, {last:g} Cel in a single reading; body site unknown"
+        says = f"elevated body temperature, {last:g} °C in a single reading; body site unknown"
     else:
-        lasted = f"at or above {limit:g} Cel for {hours:g} h"
-        says = f"elevated body temperature, {lasted}, last {last:g} Cel; body site unknown"
+        lasted = f"at or above {limit:g} °C for {hours:g} h"
+        says = f"elevated body temperature, {lasted}, last {last:g} °C; body site unknown"
     figures: dict[str, float | str] = {
         "duration_h": hours,
         "highest_cel": round(highest, 2),
@@ -111,7 +115,7 @@ def _finding(told: Transition, highest: float, limit: float, over: float, own: b
         "body_site": "unknown",
     }
     return Finding(
-        "elevated_temperature", 1, "body_temperature", Kind.PHYSIOLOGICAL, Priority.LOW,
+        RULE, 1, "body_temperature", Kind.PHYSIOLOGICAL, Priority.LOW,
         State.CLEARED if told.cleared else State.RAISED, told.opened_us, told.raised_us, told.at_us,
         told.run.readings[-1][0], told.run.since_us, says, told.run.seen, told.run.readings, limit, figures,
         individualised=own, max_age_s=4 * 3_600.0,

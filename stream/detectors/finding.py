@@ -49,3 +49,4 @@ class Finding:
     audience: Audience = Audience.CARE
     unit: str | None = None  # of readings and threshold; None: the metric's own
     quality: float | None = field(default=None)  # None: the lowest among the readings
+    by_arrival: bool = False  # of when samples came, not of when they were measured: news on the backfill lane, too

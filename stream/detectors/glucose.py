@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
 from stream.detectors.glucose_rate import SECOND_US, Tail, sudden_fall
+from stream.detectors.no_longer import sustained_no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import first_of_each, trusted
@@ -114,10 +115,10 @@ class Glucose:
         self, state: GlucoseState, seen: Observations, until_us: int, person: Person
     ) -> tuple[GlucoseState, list[Finding]]:
         """Take in `seen`, at most a reading a minute. Raises nothing."""
-        del until_us
-        readings = trusted(seen, _GLUCOSE)
-        levels = None if readings is None else _levels(self.policy, person)
-        if levels is None or readings is None:
+        levels, readings = _levels(self.policy, person), trusted(seen, _GLUCOSE)
+        if levels is None:
+            return self.fresh(), _no_longer(state, until_us)
+        if readings is None:
             return state, []
         before_us = state.tail.last_us
         first = first_of_each(readings.end_us, _MINUTE_US, before_us)
@@ -174,6 +175,15 @@ def _levels(policy: GlucosePolicy, person: Person) -> _Levels | None:
     low = usual if own.low is None else own.low
     high = policy.high_mg_dl if own.high is None else own.high
     return _Levels(low, min(policy.very_low_mg_dl, low), high, own.low is not None or own.high is not None)
+
+
+def _no_longer(state: GlucoseState, until_us: int) -> list[Finding]:
+    """Return the ends of what is open, for somebody of whom no levels are known."""
+    ended = [
+        sustained_no_longer(rule.name, "glucose", rule.name.replace("_", " "), spell.held, until_us, rule.priority)
+        for rule, spell in zip(RULES, state.spells, strict=True)
+    ]
+    return [one for found in ended for one in found]
 
 
 def _codes(

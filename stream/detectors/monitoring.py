@@ -5,7 +5,11 @@ trustworthy values. It sees what the other technical detectors left (theirs has 
 patient: a strap in a drawer is no loss while the watch goes on. Three vital signs are watched: pulse (heart rate, pulse
 rate or beat intervals), oxygen saturation, breathing. Without pulse the others are not told as well: one alert then
 speaks for all. Each has its own cadence (`stream.detectors.cadence`): what is uploaded every hour is not missed after
-a quarter of one. While charging (planned) it waits longer. Any trustworthy sample ends it.
+a quarter of one. While charging (planned) it waits longer. A trustworthy sample later than the last one ends it; what
+was uploaded late does not.
+
+What never could be trusted is missed, too (`stream.detectors.doubt`): if a vital sign comes, from its first sample on
+or after a few good ones, and for the same quarter of an hour none counts, each is told for itself.
 """
 
 from __future__ import annotations
@@ -20,16 +24,17 @@ from alerts.event import Kind, Priority, State
 from stream.detectors import cadence as speech
 from stream.detectors.by_metric import Stretch, by_metric
 from stream.detectors.cadence import Cadence, allowance_s, deadline_us, learn
+from stream.detectors.doubt import NONE, Doubt, go_on, lasted
 from stream.detectors.finding import Figures, Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
 from stream.detectors.sustain import NEVER
 from vitals.catalogue import BY_CODE, BY_NUMBER
 from vitals.clock import US_PER_S, to_datetime
-from vitals.quality import Context
+from vitals.quality import TRUSTWORTHY, Context
 
 RULE: Final = "not_monitored"
-VERSION: Final = 1
+VERSION: Final = 2
 FAMILIES: Final = (
     ("heart_rate", ("heart_rate", "pulse_rate", "rr_interval")),
     ("spo2", ("spo2",)),
@@ -39,7 +44,11 @@ FAMILIES: Final = (
 _WORDS: Final = ("pulse", "oxygen saturation", "respiratory rate")
 _NUMBERS: Final = frozenset(BY_CODE[code].number for _, codes in FAMILIES for code in codes)
 _FAMILY_NUMBERS: Final = tuple(tuple(BY_CODE[code].number for code in codes) for _, codes in FAMILIES)
+_FAMILY_OF: Final = np.full(max(BY_NUMBER) + 1, -1, np.int8)
+for _family, _which in enumerate(_FAMILY_NUMBERS):
+    _FAMILY_OF[list(_which)] = _family
 _CHARGING: Final = int(Context.CHARGING)
+_NO_CONTACT: Final = int(Context.NO_CONTACT)
 _NONE: Final = np.empty(0, np.int64)
 _NOWHERE: Final = np.empty(0, np.intp)
 _LATER: Final = np.iinfo(np.int64).max
@@ -71,14 +80,15 @@ class MonitoringPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Vital:
-    """One vital sign: how its trustworthy samples come, the last of them, the open episode, and when the pulse was
-    first heard well after that last one."""
+    """One vital sign: how its trustworthy samples come, the last of them, the open episode, when the pulse was first
+    heard well after that last one, and what came since then that cannot be trusted (but while charging)."""
 
     cadence: Cadence = field(default_factory=Cadence)
     metric: int = 0
     value: float = 0.0
     opened_us: int | None = None
     pulse_us: int | None = None
+    doubt: Doubt = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +102,14 @@ class MonitoringState:
 @dataclass(frozen=True, slots=True)
 class _Stretch:
     """One origin's stretch: when each of `seen` ended (`at_us`) and was received; `good` by family the places of those
-    to be trusted."""
+    to be trusted, `bad` of those not to be (but while charging)."""
 
     seen: Observations
     at_us: NDArray[np.int64]
     received_us: NDArray[np.int64]
     second: NDArray[np.int64]
     good: tuple[NDArray[np.intp], ...]
+    bad: tuple[NDArray[np.intp], ...]
     charging: NDArray[np.int64]
 
 
@@ -160,11 +171,11 @@ class Monitoring:
     def _vital(self, state: MonitoringState, family: int, part: _Stretch) -> tuple[Vital, list[Finding]]:
         vital, good = state.vitals[family], part.good[family]
         last_us, newest_us = vital.cadence.end_us, int(part.at_us[-1])
-        if not len(good) and (last_us == NEVER or newest_us - last_us < _AFTER_US):
+        if not len(good) and not len(part.bad[family]) and (last_us == NEVER or newest_us - last_us < _AFTER_US):
             return vital, []
         findings: list[Finding] = []
         done = 0
-        for hole in self._holes(vital, part.at_us, good):
+        for hole in self._holes(vital, part.at_us, good, doubted=len(part.bad[family]) > 0):
             # Each silence is judged by what was known before it, however the stretch was cut.
             if hole > done:
                 vital, told = self._hear(family, vital, part, good[done:hole])
@@ -178,11 +189,15 @@ class Monitoring:
         if family and vital.pulse_us is None and newest_us - _AFTER_US > vital.cadence.end_us:
             since_us = _first_after(part.at_us[part.good[0]], vital.cadence.end_us + _AFTER_US)
             vital = vital if since_us == _LATER else replace(vital, pulse_us=since_us)
+        if len(part.bad[family]):
+            vital = replace(vital, doubt=_doubt(vital, family, part, newest_us))
         return vital, findings
 
-    def _holes(self, vital: Vital, at_us: NDArray[np.int64], good: NDArray[np.intp]) -> list[int]:
+    def _holes(self, vital: Vital, at_us: NDArray[np.int64], good: NDArray[np.intp], *, doubted: bool) -> list[int]:
         """Return before which trustworthy samples (by place; their number: after the last) silence may be too long."""
         last_us, after_us = vital.cadence.end_us, self.policy.after_s * US_PER_S
+        if last_us == NEVER and doubted:
+            last_us = int(at_us[0]) if vital.doubt.since_us == NEVER else vital.doubt.since_us
         if last_us != NEVER and at_us[-1] - last_us < after_us:
             return []
         told = at_us[good]
@@ -192,11 +207,17 @@ class Monitoring:
         return holes
 
     def _hear(self, family: int, vital: Vital, part: _Stretch, which: NDArray[np.intp]) -> tuple[Vital, list[Finding]]:
+        """Learn from trustworthy samples; those later than the last one end an episode and are the last from now on."""
         findings = []
-        if vital.opened_us is not None:
-            at_us = int(part.at_us[which[0]])
-            findings.append(_cleared(self.policy.priority, family, vital.opened_us, at_us))
         cadence = learn(vital.cadence, part.at_us, part.received_us, part.second, which)
+        if part.at_us[which[-1]] < cadence.end_us:
+            return replace(vital, cadence=cadence), []  # of another device, and late: all that is known is newer
+        if vital.opened_us is not None:
+            later = part.at_us[which] > vital.cadence.end_us
+            if not later.any():
+                return replace(vital, cadence=cadence), []
+            at_us = int(part.at_us[which[int(later.argmax())]])
+            findings.append(_cleared(self.policy.priority, family, vital.opened_us, at_us))
         newest = part.seen[which[-1]]
         return Vital(cadence, int(newest["metric"]), float(newest["value"])), findings
 
@@ -206,18 +227,36 @@ class Monitoring:
         """Raise if something of the patient was heard after the deadline, and before `upto_us`."""
         charged = np.append(part.charging, state.charging_us)
         planned_us = self._deadline_us(vital, NEVER)
-        if vital.opened_us is not None or planned_us is None:
+        if vital.opened_us is not None:
             return vital, []
+        if planned_us is None:
+            return self._mistrust(state, family, vital, part, upto_us)
         opened_us = self._deadline_us(vital, int(charged[charged <= planned_us].max(initial=NEVER))) or planned_us
         needed_us = max(opened_us, self._own_us(state, family, vital, part.at_us[part.good[0]]))
         late = part.at_us[(part.at_us >= needed_us) & (True if upto_us is None else part.at_us < upto_us)]
         if not len(late):
             return vital, []
         at_us = int(late.min())
+        return self._tell(state, family, vital, part, opened_us, at_us)
+
+    def _mistrust(
+        self, state: MonitoringState, family: int, vital: Vital, part: _Stretch, upto_us: int | None
+    ) -> tuple[Vital, list[Finding]]:
+        """Raise for a vital sign that is not expected yet, if what came of it could not be trusted for long enough."""
+        bad_us = part.at_us[_bad_since(vital, family, part, upto_us)]
+        place = lasted(vital.doubt, bad_us, self.policy.after_s)
+        if place is None:
+            return vital, []
+        opened_us = int(bad_us[place])
+        return self._tell(state, family, vital, part, opened_us, opened_us)
+
+    def _tell(
+        self, state: MonitoringState, family: int, vital: Vital, part: _Stretch, opened_us: int, at_us: int
+    ) -> tuple[Vital, list[Finding]]:
         vitals = tuple(_as_of(one, part, number, at_us) for number, one in enumerate(state.vitals))
-        vitals = (*vitals[:family], vital, *vitals[family + 1 :])
-        finding = _raised(self.policy.priority, vitals, family, opened_us, at_us)
-        return replace(vital, opened_us=opened_us), [finding]
+        known = replace(vital, doubt=_doubt(vital, family, part, at_us))
+        vitals = (*vitals[:family], known, *vitals[family + 1 :])
+        return replace(vital, opened_us=opened_us), [_raised(self.policy.priority, vitals, family, opened_us, at_us)]
 
     def _deadline_us(self, vital: Vital, charged_us: int) -> int | None:
         """Return when a vital sign is missed, last charging at `charged_us`; None where it is not expected."""
@@ -251,7 +290,7 @@ def _stretch(seen: Observations) -> _Stretch:
     at_us = stretch.ends_us
     good = tuple(_good(stretch, numbers) for numbers in _FAMILY_NUMBERS)
     charging = at_us[(seen["context"] & _CHARGING) != 0] if stretch.any_context & _CHARGING else at_us[:0]
-    return _Stretch(seen, at_us, *stretch.received, good, charging)
+    return _Stretch(seen, at_us, *stretch.received, good, _bad(seen, stretch), charging)
 
 
 def _good(stretch: Stretch, numbers: tuple[int, ...]) -> NDArray[np.intp]:
@@ -263,6 +302,28 @@ def _good(stretch: Stretch, numbers: tuple[int, ...]) -> NDArray[np.intp]:
     for place in places:
         which[place] = True
     return which.nonzero()[0]
+
+
+def _bad(seen: Observations, stretch: Stretch) -> tuple[NDArray[np.intp], ...]:
+    """Return by family the places of what cannot be trusted, but while charging."""
+    if stretch.all_well:
+        return (_NOWHERE,) * len(FAMILIES)
+    context = seen["context"]
+    doubted = (seen["quality"] < TRUSTWORTHY) | ((context & _NO_CONTACT) != 0)
+    family = np.where(doubted & ((context & _CHARGING) == 0), _FAMILY_OF[seen["metric"]], -1)
+    return tuple((family == one).nonzero()[0] for one in range(len(FAMILIES)))
+
+
+def _bad_since(vital: Vital, family: int, part: _Stretch, upto_us: int | None) -> NDArray[np.intp]:
+    """Return the places of what cannot be trusted after the last trustworthy sample, and before `upto_us`."""
+    bad = part.bad[family]
+    at_us = part.at_us[bad]
+    return bad[(at_us > vital.cadence.end_us) & (True if upto_us is None else at_us < upto_us)]
+
+
+def _doubt(vital: Vital, family: int, part: _Stretch, until_us: int) -> Doubt:
+    which = _bad_since(vital, family, part, until_us + 1)
+    return go_on(vital.doubt, part.at_us[which], part.seen["metric"][which], part.seen["value"][which])
 
 
 def _as_of(vital: Vital, part: _Stretch, family: int, at_us: int) -> Vital:
@@ -283,8 +344,15 @@ def _raised(priority: Priority, vitals: tuple[Vital, ...], family: int, opened_u
             metric = BY_NUMBER[vital.metric]
             figures[f"last_{metric.code}"] = vital.value
             figures[f"last_{metric.code}_at"] = f"{to_datetime(vital.cadence.end_us):%Y-%m-%dT%H:%M:%SZ}"
-    last_us = vitals[family].cadence.end_us
+    doubt, last_us = vitals[family].doubt, vitals[family].cadence.end_us
+    if last_us == NEVER:
+        last_us, figures["trustworthy"] = doubt.since_us, "never"
     says = f"{_WORDS[family]} not monitored: nothing trustworthy for {(opened_us - last_us) / 60 / US_PER_S:.0f} min"
+    if doubt.same_s:
+        metric = BY_NUMBER[doubt.metric]
+        figures[f"doubted_{metric.code}"], figures[f"doubted_{metric.code}_s"] = doubt.value, round(doubt.same_s)
+        kept = f"{metric.code.replace('_', ' ')} exactly {doubt.value:g} {metric.unit}"
+        says += f"; {kept} for {doubt.same_s / 60:.0f} min, which is not believed"
     return _finding(priority, State.RAISED, family, opened_us, opened_us, max(at_us, opened_us), says, last_us, figures)
 
 

@@ -2,7 +2,8 @@
 
 Royal College of Physicians 2017. An integer only where all seven inputs are current, consciousness and oxygen entered
 by a person; else "at least n; k of 7 missing": what nobody observed adds nothing. 5 points ask for an urgent review
-(medium), 7 for an emergency response (high: the same episode, escalated). Three points in one parameter are said with
+(medium), 7 for an emergency response (high: the same episode, escalated, where what medical devices measured gives 7 by
+itself). Three points in one parameter are said with
 the score and raise nothing of themselves: the limits, which lie there, do. Nothing is scored during exercise and for
 `rest_s` after, nor of a child, nor in pregnancy. An input that scored and is no longer measured does not clear: nobody
 has seen it get better.
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import ClassVar, Final
 
+from alerts.event import Priority
 from stream.detectors import news2_trend as trend
 from stream.detectors.finding import Finding
-from stream.detectors.news2_episodes import News2Episodes, Seen, findings
+from stream.detectors.news2_episodes import News2Episodes, Seen, findings, given_up
 from stream.detectors.news2_inputs import (
     BUCKET_US,
     METRICS,
@@ -98,8 +100,8 @@ class News2:
     ) -> tuple[News2State, list[Finding]]:
         """Take in `seen`; each 15 seconds that are over by `until_us` are scored, in order."""
         if person.profile.is_child or person.profile.pregnant:
-            return state, []
-        inputs, new = state.inputs, columns_of(seen)
+            return News2State(), given_up(state.episodes, until_us, person)
+        inputs, new = state.inputs, columns_of(seen, medical=person.ceiling is Priority.HIGH)
         if not new.slot and not len(inputs.waiting):
             return state, []
         over, waiting = taken(inputs.waiting, new, max(until_us // BUCKET_US * BUCKET_US, inputs.done_us))
@@ -145,6 +147,8 @@ class _Course:
         if rested:
             medium = self._code(told, raising, self._policy.medium_points, self._policy.medium_calm_points)
             high = self._code(told, raising, self._policy.high_points, self._policy.high_calm_points)
+            if high is Code.BREACH and not self._by_medical(told.at_us):
+                high = Code.HOLD
         if medium is Code.BREACH:
             self.scored, self.scored_us = (
                 tuple(one for one, n in told.points.items() if n and one not in told.excused),
@@ -158,6 +162,11 @@ class _Course:
         if rested and Code.BREACH not in (medium, moved):
             self.usual = trend.learned(self.usual, values)
         return Seen(told, medium, high, moved, sum(worse), words)
+
+    def _by_medical(self, at_us: int) -> bool:
+        """Tell whether what medical devices measured reaches the higher points without what others did."""
+        alone = score(self.known.by_medical(), at_us, self._policy.ages, self._profile)
+        return alone.raising >= self._policy.high_points
 
     def _code(self, told: Score, points: int, raised: int, calm: int) -> Code:
         if points >= raised:

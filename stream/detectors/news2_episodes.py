@@ -72,6 +72,23 @@ def findings(
     return News2Episodes(medium, high, moved, escalated), sorted(told, key=lambda one: one.changed_us)
 
 
+def given_up(held: News2Episodes, at_us: int, person: Person) -> list[Finding]:
+    """Return the ends of what is open, for somebody who is not scored any more."""
+    scored = Priority.HIGH if held.escalated else Priority.MEDIUM
+    return [
+        _unscored(rule, priority, one.opened_us, one.raised_us, max(at_us, one.at_us), person)
+        for rule, priority, one in ((_SCORE, scored, held.medium), (_TOGETHER, Priority.MEDIUM, held.moved))
+        if one.opened_us is not None and one.raised_us is not None
+    ]
+
+
+def _unscored(rule: str, priority: Priority, opened_us: int, raised_us: int, at_us: int, person: Person) -> Finding:
+    what, unit = ("NEWS2", SCORE_UNIT) if rule == _SCORE else ("vitals that moved together", _VITALS_UNIT)
+    says, run = f"{what}: no longer judged for this person", Run(opened_us, at_us)
+    since_us, known = (opened_us, raised_us), Score(at_us, at_us)
+    return _finding(rule, State.CLEARED, priority, since_us, run, known, says, {}, person, unit)
+
+
 def _followed(
     state: Sustained, timing: Timing, at_us: NDArray[np.int64], codes: list[Code], value: NDArray[np.float64]
 ) -> tuple[Sustained, list[Transition]]:
@@ -87,11 +104,11 @@ def _scored(
 ) -> tuple[bool, list[Finding]]:
     """Return whether the episode is escalated now, and its changes.
 
-    Who has 7 points has 5: so the higher rule raises while the episode is open, or just as it opens. Where the device
-    allows no high priority there is nothing to escalate to, and nobody is told the same twice.
+    Who has 7 points has 5: so the higher rule raises while the episode is open, or just as it opens. It waits for what
+    medical devices measured, so that whichever device's samples bring it about, high priority is allowed.
     """
     mediums = {one.at_us: one for one in raised}
-    highs = {one.at_us: one for one in higher if not one.cleared and person.ceiling is Priority.HIGH}
+    highs = {one.at_us: one for one in higher if not one.cleared}
     escalated, told = held.escalated, []
     opened_us, raised_us = held.medium.opened_us, held.medium.raised_us
     for at_us in sorted({*mediums, *highs}):

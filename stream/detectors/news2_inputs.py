@@ -42,7 +42,9 @@ _ASLEEP: Final = int(Context.ASLEEP)
 _LOST: Final = int(Context.NO_CONTACT)
 _EXERTABLE: Final = 5
 """Slots below this one say nothing of a resting patient during exercise."""
-_SLOTS: Final = 16  # more than there are, so that bucket and slot make one number
+MEDICAL: Final = 16
+"""What a medical device measured has its own slots as well, so many further on: an emergency rests on those alone."""
+_SLOTS: Final = 2 * MEDICAL  # more than there are, so that bucket and slot make one number
 
 Rows = NDArray[np.void]
 Known = tuple[tuple[int, float], ...]
@@ -60,7 +62,7 @@ def _nothing() -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is known of each slot.
+    """What is known of each slot: `known` by any device, `medical` by those whose intended use allows high priority.
 
     `waiting` are samples of a time that is not over; `done_us` is up to when it is, `moved_us` and `asleep_us` when the
     patient was last seen to move and to sleep by then.
@@ -71,6 +73,7 @@ class Inputs:
     done_us: int = NEVER
     moved_us: int = NEVER
     asleep_us: int = NEVER
+    medical: tuple[Known, ...] = ((),) * MOTION
 
 
 class Columns(NamedTuple):
@@ -90,8 +93,11 @@ class Group(NamedTuple):
     value: float
 
 
-def columns_of(seen: Observations) -> Columns:
-    """Return the samples that count, at the end of their measurement, and those that tell of motion and sleep."""
+def columns_of(seen: Observations, *, medical: bool = False) -> Columns:
+    """Return the samples that count, at the end of their measurement, and those that tell of motion and sleep.
+
+    Those of a `medical` device are there a second time, in the slots of such.
+    """
     stretch = by_metric(seen)
     any_of = stretch.any_context
     slots, ends, values = [], [], []
@@ -101,9 +107,10 @@ def columns_of(seen: Observations) -> Columns:
             continue
         counting = _counting(stretch.trusted(number), slot, any_of)
         if counting is not None:
-            slots.append(slot)
-            ends.append(counting.end_us)
-            values.append(counting.value)
+            for one in (slot, slot + MEDICAL) if medical else (slot,):
+                slots.append(one)
+                ends.append(counting.end_us)
+                values.append(counting.value)
         for mark, bits in _MARKS:
             if any_of & bits:
                 where = _last_of_each((told.context & bits) != 0, told.end_us)
@@ -157,13 +164,15 @@ def taken(waiting: Rows, new: Columns, until_us: int) -> tuple[list[Group], Rows
     last = edges[1:] - 1
     values, parts = value[order[:over]].tolist(), pairwise(edges.tolist())
     columns = zip(key[last].tolist(), at_us[order[last]].tolist(), parts, strict=True)
-    return [_group(one, newest_us, values[max(first, end - MOST) : end]) for one, newest_us, (first, end) in columns], rows
+    return [
+        _group(one, newest_us, values[max(first, end - MOST) : end]) for one, newest_us, (first, end) in columns
+    ], rows
 
 
 def _group(key: int, newest_us: int, values: list[float]) -> Group:
     """Return the group of these values, in the order of their times."""
     bucket, slot = divmod(key, _SLOTS)
-    if VITALS <= slot < MOTION:  # half way between alert and voice is nothing
+    if VITALS <= slot % MEDICAL < MOTION:  # half way between alert and voice is nothing
         return Group(bucket, slot, newest_us, values[-1])
     values.sort()
     count = len(values)
@@ -204,7 +213,7 @@ class Working:
     """`Inputs` while a step goes through time, 15 seconds after another."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self.known = list(inputs.known)
+        self.known, self.medical = list(inputs.known), list(inputs.medical)
         self.moved_us, self.asleep_us = inputs.moved_us, inputs.asleep_us
 
     def take(self, group: Group) -> None:
@@ -214,12 +223,13 @@ class Working:
         elif group.slot == ASLEEP:
             self.asleep_us = max(self.asleep_us, group.at_us)
         else:
-            held, new = self.known[group.slot], (group.at_us, group.value)
+            known, slot = (self.known, group.slot) if group.slot < MEDICAL else (self.medical, group.slot - MEDICAL)
+            held, new = known[slot], (group.at_us, group.value)
             if held and held[-1][0] > group.at_us:
                 place = sum(at_us <= group.at_us for at_us, _ in held)
-                self.known[group.slot] = (*held[:place], new, *held[place:])[-KEPT:]
+                known[slot] = (*held[:place], new, *held[place:])[-KEPT:]
             else:
-                self.known[group.slot] = (*held[1 - KEPT :], new)
+                known[slot] = (*held[1 - KEPT :], new)
 
     def current(self, slot: int, since_us: int, smooth_us: int) -> tuple[float, int, int] | None:
         """Return (the median of the newest values within `smooth_us` of the newest, when that was measured, of how many
@@ -235,6 +245,10 @@ class Working:
         count = len(near)
         return (near[(count - 1) // 2] + near[count // 2]) / 2, newest, count
 
+    def by_medical(self) -> Working:
+        """Return what medical devices alone tell."""
+        return Working(Inputs(known=tuple(self.medical), moved_us=self.moved_us, asleep_us=self.asleep_us))
+
     def frozen(self, waiting: Rows, done_us: int) -> Inputs:
         """Return it as a state."""
-        return Inputs(waiting, tuple(self.known), done_us, self.moved_us, self.asleep_us)
+        return Inputs(waiting, tuple(self.known), done_us, self.moved_us, self.asleep_us, tuple(self.medical))

@@ -2,7 +2,9 @@
 
 One alert a device and application, however many metrics it tells: at one moment any value that can be trusted speaks
 against it. A watch on a table that looks well is `stream.detectors.stuck`'s. Samples while charging say nothing: that
-is planned. What an unworn device tells is distrusted until it is worn again.
+is planned. What an unworn device tells is distrusted until it is worn again. "Not worn", said once and never taken
+back, lapses when vital signs of good quality keep coming for a quarter of an hour after it: a word that was lost on the
+way must not silence the limits for ever.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from vitals.clock import US_PER_S
 from vitals.quality import TRUSTWORTHY, Context
 
 RULE: Final = "signal_lost"
-VERSION: Final = 2
+VERSION: Final = 3
 METRIC: Final = "wear_state"
 _WEAR: Final = BY_CODE[METRIC].number
+_EVER: Final = int(np.iinfo(np.int64).max)
 _NO_CONTACT, _WORTHLESS, _NOT_WORN = 1, 2, 3
 _REASONS: Final = ("unknown", "no contact", "quality 0", "not worn")
 _WORN_METRICS: Final = frozenset(one.number for one in METRICS if one.retention is RetentionClass.VITAL)
@@ -39,19 +42,41 @@ _TIMING: Final = Timing(delay_s=60, min_samples=3, clear_delay_s=60, clear_sampl
 
 @dataclass(frozen=True, slots=True)
 class OffWristPolicy:
-    """How long a sensor must be off to tell, and on again to clear. Raises ValueError (`Timing`)."""
+    """How long a sensor must be off to tell, and on again to clear. "Not worn" lapses after `lapse_s` of good values,
+    none farther than `lapse_gap_s` from the next. Raises ValueError."""
 
     timing: Timing = _TIMING
     priority: Priority = Priority.LOW
+    lapse_s: float = 900.0
+    lapse_gap_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not 60 <= self.lapse_gap_s <= self.lapse_s:
+            raise ValueError("lapse_gap_s is at least 60 and not above lapse_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """Good values that came although the device says that it is not worn: the ends (us UTC) of the first and of the
+    newest of them in a row, 0 without any."""
+
+    since_us: int = 0
+    newest_us: int = 0
+
+
+_NONE_GOOD: Final = Good()
 
 
 @dataclass(frozen=True, slots=True)
 class OffWristState:
-    """Where the rule stands, since when the device says that it is not worn, whether its last sample was charging."""
+    """Where the rule stands, since when the device says that it is not worn, whether its last sample was charging, what
+    speaks against it, and when that was believed last (us UTC; 0 where nothing is open, or the device said more)."""
 
     held: Sustained = field(default_factory=Sustained)
     unworn_us: int | None = None
     charging: bool = False
+    good: Good = _NONE_GOOD
+    lapsed_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +104,19 @@ class OffWrist:
         if _is_fresh(state) and not (lost | wear).any():
             return Judged(state, [], off)
         unworn, unworn_us = _unworn(state.unworn_us, seen, wear)
+        lapses, good = self._lapse(state.good, seen, wear, unworn, lost)
+        if lapses and not unworn[-1]:
+            unworn_us = None
         which = _VITAL[seen["metric"]] | wear
         window = _window(seen[which], off[which], unworn[which])
         held, told = follow(state.held, self.policy.timing, window)
         # At rest the newest moment is no news: then a quiet stretch costs nothing.
         held = Sustained() if held.is_quiet else held
         charging = bool(seen["context"][-1] & int(Context.CHARGING))
-        return Judged(OffWristState(held, unworn_us, charging), [self._finding(one) for one in told], off | unworn)
+        said_us = ends_us(seen[wear]).tolist()
+        findings = [self._finding(one, lapsed=_believed_us(state, lapses, said_us, one.at_us) > 0) for one in told]
+        lapsed_us = 0 if held.is_quiet else _believed_us(state, lapses, said_us, _EVER)
+        return Judged(OffWristState(held, unworn_us, charging, good, lapsed_us), findings, off | unworn)
 
     def distrusted(self, state: OffWristState) -> frozenset[int]:
         """Return every vital sign while the device says that it is not worn."""
@@ -107,18 +138,71 @@ class OffWrist:
         held = Sustained(max(at_us, state.held.at_us), opened_us, at_us)
         return replace(state, held=held), [self._finding(told)]
 
-    def _finding(self, told: Transition) -> Finding:
+    def _lapse(
+        self,
+        good: Good,
+        seen: Observations,
+        wear: NDArray[np.bool_],
+        unworn: NDArray[np.bool_],
+        lost: NDArray[np.bool_],
+    ) -> tuple[list[int], Good]:
+        """Take `unworn` back, in place, from where good values came for long enough; return those moments (us UTC),
+        and what speaks against the last word."""
+        if not unworn.any():
+            return [], _NONE_GOOD
+        end = ends_us(seen)
+        vital = _VITAL[seen["metric"]]
+        fine, poor = vital & ~lost & (seen["quality"] >= TRUSTWORTHY), vital & lost
+        said = np.flatnonzero(wear)
+        first, last = np.append(0, said), np.append(said, len(seen))
+        long_enough = (end[last - 1] - end[first]) >= self.policy.lapse_s * US_PER_S
+        long_enough[[0, -1]] = True  # they go on in another stretch
+        lapses: list[int] = []
+        for number in np.flatnonzero(long_enough & (last > first) & unworn[last - 1]).tolist():
+            part = slice(int(first[number]), int(last[number]))
+            place, good = self._row(good if number == 0 else _NONE_GOOD, end[part], fine[part], poor[part])
+            if place is not None:
+                unworn[part.start + place : part.stop] = False
+                lapses.append(int(end[part.start + place]))
+        return lapses, good if unworn[-1] else _NONE_GOOD
+
+    def _row(
+        self, good: Good, end_us: NDArray[np.int64], fine: NDArray[np.bool_], poor: NDArray[np.bool_]
+    ) -> tuple[int | None, Good]:
+        """Return where good values have come in a row for long enough (None: nowhere), and the row that goes on."""
+        at = np.flatnonzero(fine)
+        if not len(at):
+            return None, _NONE_GOOD if poor.any() else good
+        end, worse = end_us[at], np.cumsum(poor)
+        broken = np.diff(end, prepend=good.newest_us) > self.policy.lapse_gap_s * US_PER_S
+        broken |= np.diff(worse[at], prepend=0) > 0
+        since = np.maximum.accumulate(np.where(broken, end, good.since_us))
+        lapsed = np.flatnonzero(end - since >= self.policy.lapse_s * US_PER_S)
+        if len(lapsed):
+            return int(at[lapsed[0]]), _NONE_GOOD
+        return None, _NONE_GOOD if worse[-1] > worse[at[-1]] else Good(int(since[-1]), int(end[-1]))
+
+    def _finding(self, told: Transition, *, lapsed: bool = False) -> Finding:
         lasted_s = (told.at_us - told.opened_us) / US_PER_S
         reason = _REASONS[int(told.run.readings[-1][1])] if told.run.readings else _REASONS[_NOT_WORN]
         state = State.CLEARED if told.cleared else State.RAISED
         says = f"the sensor told nothing that counts for {lasted_s:.0f} s ({reason})"
         if told.cleared:
             says, reason = f"the sensor measures again, after {lasted_s:.0f} s", "measures again"
+        if told.cleared and lapsed:
+            reason = "good values although not worn"
+            says = f"the sensor said that it is not worn, but good values came for {self.policy.lapse_s / 60:.0f} min"
         return Finding(
             RULE, VERSION, METRIC, Kind.TECHNICAL, self.policy.priority, state, told.opened_us,
             told.raised_us, told.at_us, told.run.last_us, told.run.since_us, says, told.run.seen,
             figures={"reason": reason, "lasted_s": round(lasted_s, 1)}, individualised=True,
         )  # fmt: skip
+
+
+def _believed_us(state: OffWristState, lapses: list[int], said_us: list[int], upto_us: int) -> int:
+    """Return when good values were believed against the device's last word before a moment; 0: they were not."""
+    believed_us = max((at_us for at_us in lapses if at_us <= upto_us), default=state.lapsed_us)
+    return 0 if any(believed_us < at_us <= upto_us for at_us in said_us) else believed_us
 
 
 def _is_fresh(state: OffWristState) -> bool:

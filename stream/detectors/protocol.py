@@ -5,8 +5,11 @@ again where a late neighbour is inserted. Everything else is settled: a detector
 once, in event order, doubles and corrections resolved, when it is older than the policy's lateness (10 s) against
 the newest of its origin. Event order is the order in which measurements *ended* (`start_us` plus `duration_ms`), then
 of metrics: steps of the last minute come after the heart rates of that minute. So `start_us` rises within a metric
-without durations, not across metrics that have some. So a detector never sees disorder, and how the stream was cut must make no difference:
-`step(step(s, a), b)` finds what `step(s, a + b)` finds. That is tested of each (tests/stream/detectors/cutting.py).
+without durations, not across metrics that have some. That order holds within a stretch, and of each metric from one
+stretch to the next. Across metrics it is not promised: what a phone uploads late (steps of two minutes ago, after newer
+heart rates) comes in a later stretch, since nothing newer of its own metric has come. A detector of several metrics
+must bear that. How the stream was cut must make no difference: `step(step(s, a), b)` finds what `step(s, a + b)` finds.
+Both are tested of each (tests/stream/detectors/running.py and test_any_order.py).
 """
 
 from __future__ import annotations
@@ -27,8 +30,11 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is watched, as far as a detector may know. `ceiling`: the device's intended use allows no higher priority
-    (the engine enforces it; a detector may word by it)."""
+    """Who is watched, as far as a detector may know. `ceiling`: the device's intended use allows no higher priority.
+
+    The engine enforces it, save of detectors of the patient as a whole: those know which device told what, and raise no
+    higher than it allows.
+    """
 
     profile: CareProfile = UNKNOWN
     ceiling: Priority = Priority.MEDIUM
@@ -59,12 +65,13 @@ class Detector(Protocol[S]):
     def step(self, state: S, seen: Observations, until_us: int, person: Person) -> tuple[S, list[Finding]]:
         """Take in `seen` and return the new state and what changed, in event time.
 
-        `seen` holds only metrics of `metrics`, ordered by end of measurement (`start_us` + `duration_ms`), then metric;
-        never empty. Their `context` and
+        `seen` holds at least one sample of `metrics`, and may hold others: all detectors of a stretch get the same
+        rows, and each picks its own (`stream.detectors.by_metric` cuts them once for all). They are ordered by end of
+        measurement (`start_us` + `duration_ms`), then metric; never empty, never written to. Their `context` and
         `quality` are already what trust makes of them: `Context.MOTION_ACTIVE`, `WORKOUT` and `ASLEEP` come from all
         that is known of the person, and what a technical detector distrusts has quality 0 (kept, to be stepped over or
         to break a run). All samples of the origin up to `until_us` are now known. Samples marked `deleted` are gone
-        already. Raises nothing.
+        already. Where the person's profile no longer lets the rule apply, it ends what it has open. Raises nothing.
         """
         ...
 

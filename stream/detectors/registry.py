@@ -28,6 +28,7 @@ from stream.detectors.rhythm_windows import IrregularRhythmPolicy
 from stream.detectors.stuck import Stuck, StuckPolicy
 from stream.detectors.surge import Surge, SurgePolicy
 from stream.detectors.temperature_trend import TemperatureTrend, TemperatureTrendPolicy
+from stream.detectors.unjudged import Unjudged, UnjudgedPolicy
 from stream.detectors.wrist_temperature import WristTemperature, WristTemperaturePolicy
 
 
@@ -63,4 +64,5 @@ SECTIONS: Final[tuple[Section, ...]] = (
     Section("slow_rhythm", SlowRhythmPolicy, SlowRhythm),
     Section("ectopy_burden", EctopyPolicy, Ectopy),
     Section("own_baseline", OwnBaselinePolicy, OwnBaseline),
+    Section("unjudged", UnjudgedPolicy, Unjudged),
 )

@@ -40,6 +40,7 @@ from stream.detectors.rhythm_windows import (
     judge,
     windows,
 )
+from vitals.batch import NO_ZONE
 from vitals.clock import US_PER_S
 
 RULE: Final = "irregular_rhythm"
@@ -116,7 +117,8 @@ class IrregularRhythm:
         if not len(end) or (quiet and self._is_regular(whole, end)):
             return state, []
         last_one = by_metric(seen).bounds(RR_INTERVAL)[1] - 1
-        zone_us = int(seen["zone_offset_min"][by_metric(seen).whole.place[last_one]]) * 60 * US_PER_S
+        zone_min = int(seen["zone_offset_min"][by_metric(seen).whole.place[last_one]])
+        zone_us = 0 if zone_min == NO_ZONE else zone_min * 60 * US_PER_S  # not known: days of UTC
         return self._follow(state, whole, judge(policy, whole, end), zone_us, person)
 
     def _later_quiet(self, state: IrregularState, tail: Beats, beats: int) -> IrregularState:

@@ -224,7 +224,8 @@ def _learn(state: StuckState, part: _Part, policy: StuckPolicy) -> bool:
         begun = int(part.changes[-1])
         # Runs count once they have ended: all pairs but those of the run that goes on.
         pairs = learned[3] + known + count - part.repeats
-        state.learned[slot, 3:] = pairs, learned[4] + len(part.changes), max(learned[5], part.ended)
+        own = state.learned[slot]
+        own[3], own[4], own[5] = pairs, learned[4] + len(part.changes), max(learned[5], part.ended)
         state.begin_us[slot], state.leapt[slot] = part.at_us[begun], part.leaps_at(begun)
     state.repeats[slot], state.value[slot], state.at_us[slot] = part.repeats, part.value[-1], part.at_us[-1]
     state.suspicious[slot] = False
@@ -273,8 +274,7 @@ class _Series:
         learned, repeats = self.learned, self.repeats
         learned[3] += repeats + 1
         learned[4] += 1
-        if repeats > learned[5]:
-            learned[5] = repeats
+        learned[5] = max(learned[5], repeats)
         if learned[3] >= self.policy.block:
             self.learned = [*learned[3:], 0, 0, 0]
         self.begin_us, self.repeats, self.leapt = self.times_us[first], last - first - 1, self.leaps[first]

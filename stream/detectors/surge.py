@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
+from stream.detectors.no_longer import no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import Slots
@@ -43,6 +44,7 @@ from stream.detectors.surge_slots import (
 from vitals.care_profile import CareProfile
 from vitals.clock import US_PER_S
 
+RULE: Final = "heart_rate_surge"
 _MINUTE_SLOTS: Final = 4
 
 
@@ -108,9 +110,8 @@ class Surge:
         self, state: SurgeState, seen: Observations, until_us: int, person: Person
     ) -> tuple[SurgeState, list[Finding]]:
         """Take in `seen`; a quarter minute is judged when a heart rate after it has come. Raises nothing."""
-        del until_us
         if person.profile.is_child:
-            return state, []
+            return self.fresh(), _no_longer(state.open, until_us)
         since, number, rows = counted(state.since, seen, self.policy.fever_cel, round(self.policy.fever_s * US_PER_S))
         slots = state.slots.add(number, rows)
         now = unjudged(slots)
@@ -179,6 +180,12 @@ class Surge:
         return over
 
 
+def _no_longer(opened: Open | None, until_us: int) -> list[Finding]:
+    if opened is None:
+        return []
+    return no_longer(RULE, "heart_rate", "heart-rate surge", opened.opened_us, opened.raised_us, until_us)
+
+
 def _kept(slots: Slots, unjudged: int | None) -> Slots:
     """Return what later heart rates may need, those that come some minutes late too."""
     if not len(slots):
@@ -239,7 +246,7 @@ def _finding(state: State, opened: Open, seen: Around, at: int, says: str) -> Fi
     }
     readings = seen.readings(at)
     return Finding(
-        "heart_rate_surge", 1, "heart_rate", Kind.PHYSIOLOGICAL, Priority.LOW, state,
+        RULE, 1, "heart_rate", Kind.PHYSIOLOGICAL, Priority.LOW, state,
         opened.opened_us, opened.raised_us, end_us, readings[-1][0], opened.opened_us, says,
         len(readings), readings, opened.before_bpm + opened.rise_bpm, figures, max_age_s=3_600.0,
     )  # fmt: skip

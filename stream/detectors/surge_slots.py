@@ -109,7 +109,9 @@ def _telling(seen: Observations) -> _Telling | None:
     return _Telling(stretch.ends_us[place], seen["context"][place], seen["duration_ms"][place])
 
 
-def _flags(since: Since, rates: Series, agreed: int, told_us: Ints, warm: Ints, fever_us: int) -> Sequence[NDArray[np.bool_] | bool]:
+def _flags(
+    since: Since, rates: Series, agreed: int, told_us: Ints, warm: Ints, fever_us: int
+) -> Sequence[NDArray[np.bool_] | bool]:
     """Return of each rate, or of all, whether they were taken moving, with motion known, asleep and, if need be, within
     hours of an elevated temperature; `agreed`: the context of all of them, or -1."""
     end, context = rates.end_us, rates.context
@@ -174,6 +176,8 @@ def unjudged(slots: Slots) -> int | None:
 
     Not that of the last slot: steps may be told before the heart rates of their time, or minutes after.
     """
+    if len(slots) and slots.sums[-1, COUNT]:  # nearly always
+        return int(slots.number[-1])
     known = slots.sums[:, COUNT].nonzero()[0]
     return int(slots.number[known[-1]]) if len(known) else None
 
@@ -182,9 +186,7 @@ def all_excused(slots: Slots, first: int) -> bool:
     """Tell whether each whole slot from position `first` on has motion or sleep of late (`Around.excused`)."""
     begins = slots.number.searchsorted(slots.number[first:-1] - (STILL - 1)).tolist()
     moved = (slots.sums[:, MOVING] > 0) + slots.sums[:, WALKED] + (_TWITCHES + 1) * slots.sums[:, ASLEEP]
-    return all(
-        int(np.add.reduce(moved[begin:end])) > _TWITCHES for end, begin in enumerate(begins, first + 1)
-    )
+    return all(int(np.add.reduce(moved[begin:end])) > _TWITCHES for end, begin in enumerate(begins, first + 1))
 
 
 def around(slots: Slots, first: int, end: int) -> Around:

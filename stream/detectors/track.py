@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.detectors.by_metric import by_metric
+from stream.detectors.by_metric import Stretch, by_metric
 from stream.detectors.observation import Observations, copied, pick
 from vitals.catalogue import BY_CODE, BY_NUMBER
 from vitals.clock import US_PER_S
@@ -48,6 +48,9 @@ METRICS: Final = frozenset(_NUMBERS)
 _TELLS: Final = np.zeros(max(BY_NUMBER) + 1, np.bool_)
 _TELLS[list(METRICS)] = True
 _TELLING: Final = sum(1 << number for number in METRICS)
+_TELLS_ANYWAY: Final = sum(1 << number for number in (_STEPS, _CLASS, _WORKOUT, _STAGE))
+_LEAST: Final = ((_ENMO, _ENMO_MG), (_CADENCE, _CADENCE_PER_MIN), (_INTENSE, _INTENSITY))
+"""From which value on these tell of motion."""
 
 
 def _none() -> Stretches:
@@ -70,9 +73,9 @@ class Track:
 def take(track: Track, seen: Observations) -> Track:
     """Return the track with what settled samples of one origin tell, in any order; of unworn devices, nothing."""
     stretch = by_metric(seen)
-    telling = stretch.bits & _TELLING
-    if not telling and not stretch.any_context & _ANY_BIT:
+    if not _may_tell(stretch):
         return track
+    telling = stretch.bits & _TELLING
     told = ((seen["context"] & _ANY_BIT) != 0) | _TELLS[seen["metric"]]
     if not stretch.all_well:
         told &= (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
@@ -83,6 +86,13 @@ def take(track: Track, seen: Observations) -> Track:
     return Track(
         _with(track.motion, seen, moved), _with(track.workout, seen, trained), _with(track.asleep, seen, slept)
     )
+
+
+def _may_tell(stretch: Stretch) -> bool:
+    """Tell whether anything may be told; False is certain."""
+    if stretch.any_context & _ANY_BIT or stretch.bits & _TELLS_ANYWAY:
+        return True
+    return any(stretch.of(number) is not None and stretch.extremes(number)[1] >= least for number, least in _LEAST)
 
 
 def _meanings(seen: Observations, telling: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -98,7 +108,7 @@ def _meanings(seen: Observations, telling: int) -> tuple[NDArray[np.bool_], NDAr
         duration = np.ascontiguousarray(seen["duration_ms"])
         enough = value >= _STEPS_PER_MIN * (np.maximum(duration, 1) / 60_000.0)
         moved |= (metric == _STEPS) & enough & (duration <= _LONGEST_STEPS_MS)
-    for number, least in ((_ENMO, _ENMO_MG), (_CADENCE, _CADENCE_PER_MIN), (_INTENSE, _INTENSITY)):
+    for number, least in _LEAST:
         if telling & 1 << number:
             moved |= (metric == number) & (value >= least)
     if telling & 1 << _CLASS:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from alerts.event import Kind, Priority, State
 from stream.detectors.by_metric import Series
 from stream.detectors.finding import Finding
+from stream.detectors.no_longer import no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import Ints, trusted
@@ -27,6 +28,7 @@ from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
 from vitals.quality import Context
 
+RULE: Final = "wrist_temperature_deviation"
 _WRIST: Final = number_of("wrist_temperature")
 _DAY_US: Final = 86_400 * US_PER_S
 _MINUTE_US: Final = 60 * US_PER_S
@@ -98,9 +100,11 @@ class WristTemperature:
         self, state: WristTemperatureState, seen: Observations, until_us: int, person: Person
     ) -> tuple[WristTemperatureState, list[Finding]]:
         """Take in `seen`; a night is judged when the next begins, or when a device has summed it up. Raises nothing."""
-        del until_us
+        if person.profile.is_child:
+            what = "wrist temperature above the own nights"
+            return self.fresh(), no_longer(RULE, "wrist_temperature", what, state.opened_us, state.raised_us, until_us)
         readings = trusted(seen, _WRIST)
-        if person.profile.is_child or readings is None:
+        if readings is None:
             return state, []
         nights = np.maximum.accumulate(_night_of(readings, seen["zone_offset_min"][readings.place]))
         if int(nights[-1]) <= state.night.number:  # nearly always: the night that goes on
@@ -155,7 +159,7 @@ class WristTemperature:
         state = replace(state, warm_nights=state.warm_nights + 1)
         if state.opened_us is None:
             state = replace(state, opened_us=night.first_us, raised_us=night.last_us)
-            says = f"wrist temperature {figures['deviation_cel']:+g} Cel against the own nights; not a body temperature"
+            says = f"wrist temperature {figures['deviation_cel']:+g} °C against the own nights; not a body temperature"
             return state, [_finding(State.RAISED, state, night, says, figures)]
         if state.warm_nights < self.policy.learns_anew_after:
             return state, []
@@ -168,7 +172,7 @@ class WristTemperature:
     ) -> tuple[WristTemperatureState, list[Finding]]:
         found: list[Finding] = []
         if state.opened_us is not None:
-            says = f"wrist temperature near the own nights again, {figures['deviation_cel']:+g} Cel"
+            says = f"wrist temperature near the own nights again, {figures['deviation_cel']:+g} °C"
             found = [_finding(State.CLEARED, state, night, says, figures)]
         usual = np.append(state.usual, value)[-self.policy.kept_nights :]
         return replace(state, usual=usual, opened_us=None, warm_nights=0), found
@@ -193,7 +197,7 @@ def _finding(
 ) -> Finding:
     opened_us = night.first_us if episode.opened_us is None else episode.opened_us
     return Finding(
-        "wrist_temperature_deviation", 1, "wrist_temperature", Kind.PHYSIOLOGICAL, Priority.LOW, state,
+        RULE, 1, "wrist_temperature", Kind.PHYSIOLOGICAL, Priority.LOW, state,
         opened_us, episode.raised_us, night.last_us, night.last_us, night.first_us, says,
         night.minutes, figures=figures, individualised=False, max_age_s=2 * 86_400.0,
     )  # fmt: skip

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from numpy.typing import NDArray
 
 from alerts.event import AlertEvent
 from ingest.record import MalformedRecord, decode, split
@@ -22,15 +24,22 @@ from stream.kafka import commit, group_consumer
 from stream.watch import watch_metrics as metrics
 from stream.watch.outbox import Outbox
 from stream.watch.ports import Watching
+from vitals.batch import BatchHeader, SampleColumns
 from vitals.clock import Clock, system_clock
 
 GROUP: Final = "vigil-watch-backfill"
-_PIECE: Final = 1_000
-"""Samples judged before the loop is given back."""
-_AT_ONCE: Final = 10
+_PIECE: Final = 250
+_STRETCHES: Final = 25
+_STRETCH_US: Final = 15_000_000
+"""Samples, and settled stretches, judged before the loop is given back: a live alert waits for no more (some 7 ms)."""
+_AT_ONCE: Final = 40
+_TOGETHER: Final = 200_000
+"""Records of one poll, and samples, that are put in order together."""
 PATIENTS: Final = 500
 """Patients remembered a partition: some 30 MB at most."""
 _IDLE_S: Final = 30.0
+_FORGET_S: Final = 3_600.0
+"""Without any history for so long the lane's memory goes. A device whose clock is slow speaks here for hours."""
 _PAUSE_S: Final = 0.5
 _YIELD_S: Final = 0.001
 
@@ -64,6 +73,7 @@ class Backfill:
         self._session_ms, self._clock = round(session_s * 1_000), clock
         self.engines: dict[TopicPartition, Watching] = {}
         self._busy_s = time.monotonic()
+        self._is_settled = True
 
     async def run(self) -> None:
         """Watch until cancelled; waits for a broker that is away."""
@@ -78,45 +88,95 @@ class Backfill:
                 await self._turn(consumer)
 
     async def _turn(self, consumer: AIOKafkaConsumer) -> None:
-        if not self._may():
-            await asyncio.sleep(_PAUSE_S)
-            return
+        await self._turn_comes()
         found = await consumer.getmany(timeout_ms=200, max_records=_AT_ONCE)
         for tp, records in found.items():
             await self._take_in(consumer, tp, records)
         if found:
-            self._busy_s = time.monotonic()
-        elif self.engines and time.monotonic() - self._busy_s > _IDLE_S:
-            await self._finish()
+            self._busy_s, self._is_settled = time.monotonic(), False
+        elif self.engines:
+            await self._idle(time.monotonic() - self._busy_s)
 
     async def _take_in(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Any]) -> None:
-        engine = self.engines.setdefault(tp, self._engine())
+        engine = self.engines.get(tp)
+        if engine is None:
+            engine = self.engines[tp] = self._engine()
+        waiting: list[tuple[BatchHeader, SampleColumns]] = []
         for record in records:
-            await self._see(engine, record)
+            waiting += _decoded(record)
+            await asyncio.sleep(0)
+            if sum(len(columns) for _, columns in waiting) >= _TOGETHER:
+                await self._see(engine, waiting)
+                waiting = []
+        await self._see(engine, waiting)
         await self._outbox.acknowledged(self._outbox.so_far)
         if tp in consumer.assignment() and self.engines.get(tp) is engine:
             await commit(consumer, GROUP, {tp: records[-1].offset + 1})
 
-    async def _see(self, engine: Watching, record: Any) -> None:
-        try:
-            header, columns = decode(record.key, record.value, record.headers)
-        except MalformedRecord:
-            metrics.RECORDS.labels("unreadable").inc()
-            return
-        metrics.RECORDS.labels("history").inc()
-        metrics.SAMPLES.labels("backfill").inc(len(columns))
-        for piece in split(columns, _PIECE):
+    async def _see(self, engine: Watching, told: list[tuple[BatchHeader, SampleColumns]]) -> None:
+        before = engine.ignored
+        for header, piece in await asyncio.to_thread(lambda: list(in_order(told))):
+            await self._turn_comes()
             await self._tell(engine.see([header], np.array([len(piece)]), piece, self._clock()))
             for events in engine.settle(self._clock()):
                 await self._tell(events)
+        metrics.IGNORED.labels("backfill").inc(engine.ignored - before)
 
-    async def _finish(self) -> None:
-        """Nothing came for a while: what waits for company is judged as it is."""
-        for engine in list(self.engines.values()):
-            await self._tell(engine.finish(self._clock()))
-        self.engines.clear()
+    async def _turn_comes(self) -> None:
+        while not self._may():  # noqa: ASYNC110 - nobody tells; it is asked
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _idle(self, idle_s: float) -> None:
+        """Nothing came for a while: what waits for company is judged as it is; in the end nothing stays open."""
+        if idle_s > _IDLE_S and not self._is_settled:
+            self._is_settled = True
+            for engine in list(self.engines.values()):
+                for events in engine.settle(self._clock(), all_due=True):
+                    await self._tell(events)
+        elif idle_s > _FORGET_S:
+            for tp, engine in list(self.engines.items()):
+                await self._tell(engine.end(self._clock()))
+                self.engines.pop(tp, None)
 
     async def _tell(self, events: list[AlertEvent]) -> None:
         self._outbox.put(events)
         await self._outbox.room()
         await asyncio.sleep(_YIELD_S)
+
+
+def _decoded(record: Any) -> list[tuple[BatchHeader, SampleColumns]]:
+    """Return a record's samples; [] for one that is none of ours."""
+    try:
+        header, columns = decode(record.key, record.value, record.headers)
+    except MalformedRecord:
+        metrics.RECORDS.labels("unreadable").inc()
+        return []
+    metrics.RECORDS.labels("history").inc()
+    metrics.SAMPLES.labels("backfill").inc(len(columns))
+    return [(header, columns)]
+
+
+def in_order(told: Sequence[tuple[BatchHeader, SampleColumns]]) -> Iterator[tuple[BatchHeader, SampleColumns]]:
+    """Return records as pieces of at most `_PIECE` samples and `_STRETCHES` stretches: patient by patient, each
+    origin's samples by the end of their measurement, and a patient's pieces by when they begin."""
+    origins: dict[tuple[str, str, str], list[tuple[BatchHeader, SampleColumns]]] = {}
+    for header, columns in told:
+        if len(columns):
+            origins.setdefault((header.patient_id, header.device_id, header.source_app), []).append((header, columns))
+    cut: list[tuple[str, int, BatchHeader, SampleColumns]] = []
+    for (patient, *_), records in origins.items():
+        columns = SampleColumns.concat([one for _, one in records])
+        ends_us = columns.start_us + np.maximum(columns.duration_ms, 0).astype(np.int64) * 1_000
+        order = ends_us.argsort(kind="stable")
+        for part in _parts(ends_us[order]):
+            pieces = split(columns.take(order[part]), _PIECE)
+            cut += [(patient, int(one.start_us[0]), records[0][0], one) for one in pieces]
+    for _, _, header, piece in sorted(cut, key=lambda one: one[:2]):
+        yield header, piece
+
+
+def _parts(ends_us: NDArray[np.int64]) -> list[slice]:
+    """Cut ascending times so that few settled stretches lie in each part: sparse samples cost most."""
+    stretch = np.cumsum(np.diff(ends_us // _STRETCH_US, prepend=ends_us[0] // _STRETCH_US) > 0)
+    cuts = [0, *(np.flatnonzero(np.diff(stretch // _STRETCHES)) + 1).tolist(), len(ends_us)]
+    return [slice(first, last) for first, last in pairwise(cuts)]

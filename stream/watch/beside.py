@@ -57,9 +57,11 @@ async def look(live: Live, reach: Reach, clock: Clock) -> None:
     for turn in count():
         for held in list(live.held.values()):
             _count_broken(held.watched)
+            _count_ignored(held)
             is_due = (turn + held.watched.partition[1]) % _OVERDUE_EVERY == 0
             if _look(held, reach) and is_due:
                 live.tell(held.watched, held.watched.engine.overdue(clock()))
+                live.tell(held.watched, held.take_strays(clock()))
         if live.holds:
             _judge_pipeline(live, clock)
         await asyncio.sleep(_LOOK_S)
@@ -69,6 +71,12 @@ def _count_broken(watched: PartitionWatch) -> None:
     for name, times in watched.engine.take_failures().items():
         metrics.BROKEN.labels(name).inc(times)
         log.error("watch_detector_broken", detector=name, times=times)
+
+
+def _count_ignored(held: Held) -> None:
+    now = held.watched.engine.ignored
+    metrics.IGNORED.labels("live").inc(now - held.ignored)
+    held.ignored = now
 
 
 def _look(held: Held, reach: Reach) -> bool:

@@ -28,18 +28,16 @@ from stream.watch.crowd import Crowd
 from stream.watch.events import PATIENT_ORIGIN
 from stream.watch.fetch import NOT_WATCHED, Fetch, observed
 from stream.watch.immediate import judge
+from stream.watch.lasting import going_on, lapsed
 from stream.watch.memory import MAX_PATIENTS, Origin, Patient
 from stream.watch.roster import Roster
 from stream.watch.settled import Failures, Told
-from stream.watch.size import MAX_BYTES, bytes_of
 from stream.watch.snapshot import pack_patient, unpack_patient
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.clock import US_PER_S
 
-_MEASURE_EVERY: Final = 32
-"""Settlings from one measuring of a patient's state to the next."""
 _HASTE: Final = 4
-"""So many times a plan's `max_waiting` samples are settled at once, by whoever brings the next."""
+"""So many times a plan's `max_waiting` samples do not even wait for the caller to settle."""
 
 
 class Engine:
@@ -124,13 +122,24 @@ class Engine:
         """Settle everything up to the newest: at a replay's end."""
         return [event for events in self.settle(now_us, all_due=True) for event in events]
 
+    def end(self, now_us: int) -> list[AlertEvent]:
+        """Close every open episode: this engine is not asked again."""
+        events: list[AlertEvent] = []
+        for patient in self._roster.patients.values():
+            events += patient.book.close(self._circumstances(patient, NOBODY, now_us), NO_LONGER)
+        return events
+
     def overdue(self, now_us: int) -> list[AlertEvent]:
-        """Return what the clock alone raises (nothing came for too long); to be asked while the log is caught up."""
+        """Return what the clock alone raises and ends (nothing came for too long); to be asked while the log is caught
+        up."""
         events: list[AlertEvent] = []
         for patient in self._roster.patients.values():
             if not patient.withdrawn:
                 told = settled.overdue(patient, now_us, self._failures)
                 events += self._events(patient, told, now_us)
+                if patient.book.episodes and (ended := lapsed(patient, self._circumstances(patient, NOBODY, now_us))):
+                    self._dirty.add(patient.patient_id)
+                    events += ended
         return events
 
     def adopt(self, crowd: Crowd, now_us: int) -> list[AlertEvent]:
@@ -195,7 +204,7 @@ class Engine:
         plan, inbox, newest_us = patient.plan, origin.inbox, origin.newest_us
         events: list[AlertEvent] = []
         is_late = fetch.oldest_us[record] <= newest_us - plan.lateness_us and newest_us != NEVER
-        if origin.awake or fetch.alarms[record] or is_late or inbox.count > _HASTE * plan.max_waiting:
+        if origin.awake or fetch.alarms[record] or is_late:
             # What was due before this record is settled before it, whenever the caller would have done so.
             if self._due.pop(patient.patient_id, None) is not None:
                 events += self._settle(patient, now_us)
@@ -207,6 +216,7 @@ class Engine:
                 events += self._events(patient, told, now_us)
         inbox.put(rows)
         patient.seen_us = now_us
+        origin.heard_us = max(origin.heard_us, min(fetch.heard_us[record], now_us))
         origin.newest_us = newest_us = max(newest_us, fetch.newest_us[record])
         patient_id = patient.patient_id
         if newest_us >= origin.due_us or inbox.count >= plan.max_waiting or patient.book.orphans:
@@ -214,6 +224,9 @@ class Engine:
         self._waiting[patient_id] = patient
         self._waiting.move_to_end(patient_id)
         self._dirty.add(patient_id)
+        if inbox.count > _HASTE * plan.max_waiting:
+            del self._due[patient_id]
+            events += self._settle(patient, now_us)
         return events
 
     def _settle(self, patient: Patient, now_us: int, *, everything: bool = False) -> list[AlertEvent]:
@@ -222,22 +235,23 @@ class Engine:
             self._restored.discard(patient.patient_id)
             if patient.withdrawn != self._roster.crowd.withdrawn(patient.patient_id):
                 return self._adopt(patient, now_us)
-        told: list[Told] = []
+        events: list[AlertEvent] = []
         for origin in list(patient.origins.values()):
-            if origin.inbox.count:
-                told += self._settle_origin(patient, origin, everything=everything)
-        if len(patient.origins) > 1:
-            self._keep_small(patient)
-        if told or patient.book.has_orphans:
-            return self._events(patient, told, now_us)
-        return []
+            # One by one: what a detector of the patient told by one origin is known when it breaks at the next.
+            told = self._settle_origin(patient, origin, everything=everything) if origin.inbox.count else []
+            if told or patient.book.has_orphans:
+                events += self._events(patient, told, now_us)
+        if patient.book.has_orphans:
+            events += self._events(patient, (), now_us)
+        return events + self._going_on(patient, now_us) if patient.book.episodes else events
 
-    def _keep_small(self, patient: Patient) -> None:
-        """Forget origins of a patient with several while they take too much together; measured now and then."""
-        patient.settled += 1
-        if patient.settled % _MEASURE_EVERY == 0:
-            while len(patient.origins) > 1 and bytes_of(patient) > MAX_BYTES:
-                self._roster.evict_origin(patient)
+    def _going_on(self, patient: Patient, now_us: int) -> list[AlertEvent]:
+        """Tell as live, once, what was found in old data and has not ended."""
+        at = self._circumstances(patient, NOBODY, now_us)
+        events = [patient.book.go_on(told, measured_us, at) for told, measured_us in going_on(patient, at)]
+        if events:
+            self._dirty.add(patient.patient_id)
+        return events
 
     def _settle_origin(self, patient: Patient, origin: Origin, *, everything: bool) -> list[Told]:
         plan = patient.plan

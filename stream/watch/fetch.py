@@ -6,7 +6,7 @@ Different people have different limits: each record names a row of the tables th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from stream.detectors.observation import OBSERVATION, Observations
 from stream.detectors.policy import WatchPolicy
 from stream.watch.plan import METRICS, Flags, Plan
 from vitals.batch import SampleColumns
+from vitals.catalogue import NEEDS_DURATION
 from vitals.quality import Context
-from vitals.validity import reasons
+from vitals.validity import FUTURE_TOLERANCE_US, reasons
 
 _NO_CONTACT = int(Context.NO_CONTACT)
 NOT_WATCHED = 0
@@ -52,7 +53,7 @@ class Fetch:
     """The watched, valid samples of records, one after the other: record i has `rows[edges[i]:edges[i + 1]]`.
 
     A list entry a record: `alarms` whether limits must look, `newest_us` and `oldest_us` the latest and the earliest
-    end of a measurement (anything where a record has no rows).
+    end of a measurement, `heard_us` when the last was received (anything where a record has no rows).
     """
 
     rows: Observations
@@ -60,15 +61,24 @@ class Fetch:
     alarms: list[bool]
     newest_us: list[int]
     oldest_us: list[int]
+    heard_us: list[int]
 
 
 def observed(counts: NDArray[np.int64], columns: SampleColumns, tables: Tables, numbers: Sequence[int]) -> Fetch:
-    """Return a fetch; `counts` (samples) and `numbers` (of `tables`) have one entry a record."""
+    """Return a fetch; `counts` (samples) and `numbers` (of `tables`) have one entry a record.
+
+    A measurement that was not over when it was received blinds nobody until it is: an interval is left out (whoever
+    sends one that still grows sends it again), of an instant only its start counts.
+    """
     one, metric = numbers[0], columns.metric
     table: int | NDArray[np.intp] = one
     if any(number != one for number in numbers):
         table = np.repeat(np.asarray(numbers, np.intp), counts)
     keep = tables.watched[table, metric] & (reasons(columns) == 0)
+    unfinished = _unfinished(columns)
+    if unfinished is not None:
+        keep &= ~(unfinished & (NEEDS_DURATION[metric] > 0))
+        columns = replace(columns, duration_ms=np.where(unfinished, 0, columns.duration_ms))
     edges = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=edges[1:])
     if keep.all():
@@ -79,8 +89,16 @@ def observed(counts: NDArray[np.int64], columns: SampleColumns, tables: Tables, 
         table = table if isinstance(table, int) else table[picked]
     rows, suspicious = _rows(columns, picked, tables, table)
     end = rows["start_us"] + rows["duration_ms"].astype(np.int64) * 1_000
-    alarms, newest, oldest = _by_record(edges, suspicious, end)
-    return Fetch(rows, edges.tolist(), alarms, newest, oldest)
+    return Fetch(rows, edges.tolist(), *_by_record(edges, suspicious, end, rows["received_us"]))
+
+
+def _unfinished(columns: SampleColumns) -> Flags | None:
+    """Tell which measurements end later than a device's clock may be ahead; None where none does."""
+    if not columns.duration_ms.any():
+        return None
+    end = columns.start_us + columns.duration_ms.astype(np.int64) * 1_000
+    beyond: Flags = (columns.duration_ms > 0) & (end - FUTURE_TOLERANCE_US > columns.received_us)
+    return beyond if beyond.any() else None
 
 
 def _rows(
@@ -101,13 +119,15 @@ def _rows(
 
 
 def _by_record(
-    edges: NDArray[np.int64], alarm: Flags, end: NDArray[np.int64]
-) -> tuple[list[bool], list[int], list[int]]:
+    edges: NDArray[np.int64], alarm: Flags, end: NDArray[np.int64], received: NDArray[np.int64]
+) -> tuple[list[bool], list[int], list[int], list[int]]:
     told = np.flatnonzero(edges[1:] > edges[:-1])
-    newest, oldest = np.zeros((2, len(edges) - 1), np.int64)
+    newest, oldest, last = np.zeros((3, len(edges) - 1), np.int64)
     if len(told):
         newest[told] = np.maximum.reduceat(end, edges[told])
         oldest[told] = np.minimum.reduceat(end, edges[told])
+        last[told] = np.maximum.reduceat(received, edges[told])
     heard = np.zeros(len(end) + 1, np.int64)
     np.cumsum(alarm, out=heard[1:])
-    return (heard[edges[1:]] > heard[edges[:-1]]).tolist(), newest.tolist(), oldest.tolist()
+    alarms: list[bool] = (heard[edges[1:]] > heard[edges[:-1]]).tolist()
+    return alarms, newest.tolist(), oldest.tolist(), last.tolist()

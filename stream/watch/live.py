@@ -24,7 +24,8 @@ from stream.watch.partition import PartitionWatch
 from stream.watch.pipeline import Pipeline
 from stream.watch.ports import LogAccess
 from stream.watch.restore import Restorer, TakenOver
-from vitals.clock import Clock
+from stream.watch.strays import WAIT_S, over
+from vitals.clock import US_PER_S, Clock
 
 log = structlog.get_logger(__name__)
 
@@ -33,11 +34,23 @@ _FLUSH_S: Final = 2.0
 
 @dataclass(slots=True)
 class Held:
-    """A partition that this worker has; `gone` are patients to forget on the state topic."""
+    """A partition that this worker has; `gone` are patients to forget on the state topic, `ignored` so many samples of
+    the engine's count are told already."""
 
     watched: PartitionWatch
     lag: Lag
     gone: list[str] = field(default_factory=list)
+    ignored: int = 0
+    strays: list[AlertEvent] = field(default_factory=list)
+    taken_us: int = 0
+
+    def take_strays(self, now_us: int) -> list[AlertEvent]:
+        """Return, once and some minutes after the partition was taken over, the ends of alerts that nobody follows."""
+        if not self.strays or now_us - self.taken_us < WAIT_S * US_PER_S:
+            return []
+        strays, self.strays = self.strays, []
+        engine = self.watched.engine
+        return over(strays, lambda patient, told: told in engine.open_alerts(patient), now_us)
 
 
 class Live:
@@ -89,7 +102,9 @@ class Live:
         return found
 
     def _install(self, partition: Partition, one: TakenOver) -> None:
-        held = self.held[partition] = Held(one.watched, Lag(time.monotonic()), one.gone)
+        held = self.held[partition] = Held(
+            one.watched, Lag(time.monotonic()), one.gone, strays=one.strays, taken_us=self._clock()
+        )  # fmt: skip
         self.keeper.restored(partition[1], one.sizes, one.marked_ms)
         if one.pipeline is not None:
             self.pipeline.take_over(one.pipeline)

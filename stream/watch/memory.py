@@ -1,8 +1,9 @@
 """What the watch remembers of a patient: bounded, and nothing that the log could not give back.
 
-A patient has at most `MAX_ORIGINS` origins; those seen least recently are forgotten first, and counted. What else
-bounds it: `max_waiting` samples an origin, the detectors' own bounds, `MAX_OPEN` episodes (`stream.watch.book`), and
-`MAX_BYTES` of all together (`stream.watch.size`).
+A patient has at most `MAX_ORIGINS` origins; for one more the one heard least recently is forgotten, and counted. Of
+fewer nobody is forgotten who was heard within a day or has something open, whatever it takes: `MAX_BYTES` of arrays
+(`stream.watch.size`) is what two devices stay below, and what devices out of use must make room for. What bounds each:
+`max_waiting` samples an origin, the detectors' own bounds, `MAX_OPEN` episodes a patient (`stream.watch.book`).
 """
 
 from __future__ import annotations
@@ -54,20 +55,23 @@ def _never() -> NDArray[np.int64]:
 class Origin:
     """One device read through one application.
 
-    `newest_us` is the latest end of a measurement, `until_us` up to where stretches are settled, `due_us` what the
-    newest must reach for the next. By metric number: `done_us` the end, `begun_us` the start of the last sample that
-    was settled. `bases`: up to where a metric that is no longer looked at closely was judged.
+    `newest_us` is the latest end of a measurement, `heard_us` when the last was received, `until_us` up to where
+    stretches are settled, `due_us` what the newest must reach for the next. By metric number: `done_us` the end,
+    `begun_us` the start of the last sample that was settled, `sound_us` the end of the last that can be trusted.
+    `bases`: up to where a metric that is no longer looked at closely was judged.
     """
 
     key: OriginKey
     person: Person
     table: int  # of the engine's tables: the limits of whom it measures
     newest_us: int = NEVER
+    heard_us: int = NEVER
     until_us: int = NEVER
     due_us: int = NEVER
     inbox: Inbox = field(default_factory=Inbox)
     done_us: NDArray[np.int64] = field(default_factory=_never)
     begun_us: NDArray[np.int64] = field(default_factory=_never)
+    sound_us: NDArray[np.int64] = field(default_factory=_never)
     awake: dict[int, Series] = field(default_factory=dict)
     bases: dict[int, int] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +91,6 @@ class Patient:
     states: dict[str, Any] = field(default_factory=dict)
     track: Track = field(default_factory=Track)
     book: Book = field(default_factory=Book)
-    settled: int = 0  # how often, since it was made or restored
 
 
 def patient_of(patient_id: str, plan: Plan, *, withdrawn: bool) -> Patient:

@@ -30,8 +30,8 @@ class Plan:
     `silence_s` (arrival): what waits is settled once its origin has told nothing for so long. An origin's stretches end
     on a grid of `settle_every_s` (each patient at a phase of their own), `lateness_s` behind the newest; more than
     `max_waiting` samples are settled sooner. Nothing older than `backfill_horizon_s` raises from the backfill lane.
-    `wants` (a row a detector, a column a metric) and `bits` (the same as numbers) say what each physiological detector
-    is to see. Raises ValueError for two detectors of one name and for numbers that make no sense.
+    `bits` says what each physiological detector wants to see, one bit a metric number. Raises ValueError for two
+    detectors of one name and for numbers that make no sense.
     """
 
     label: str
@@ -47,7 +47,6 @@ class Plan:
     backfill_horizon_s: float = 7 * 86_400.0
     by_name: dict[str, Any] = field(init=False, repr=False, compare=False)
     watched: Flags = field(init=False, repr=False, compare=False)
-    wants: Flags = field(init=False, repr=False, compare=False)
     bits: tuple[int, ...] = field(init=False, repr=False, compare=False)
     shapes: dict[str, str] = field(init=False, repr=False, compare=False)
 
@@ -60,16 +59,12 @@ class Plan:
         by_name = {one.name: one for one in every}
         if len(by_name) < len(every):
             raise ValueError("two detectors of a plan have one name")
-        wants = np.zeros((len(self.detectors), METRICS), np.bool_)
-        for row, detector in enumerate(self.detectors):
-            wants[row, list(detector.metrics)] = True
-        watched: Any = wants.any(axis=0)
-        watched[[number for one in self.technical for number in one.metrics]] = True
+        watched = np.zeros(METRICS, np.bool_)
+        watched[[number for one in every if one is not self.storm for number in one.metrics]] = True
         if self.tracks:
             watched[list(track.METRICS)] = True
         object.__setattr__(self, "by_name", by_name)
         object.__setattr__(self, "watched", watched)
-        object.__setattr__(self, "wants", wants)
         bits = tuple(sum(1 << number for number in one.metrics) for one in self.detectors)
         object.__setattr__(self, "bits", bits)
         object.__setattr__(self, "shapes", {one.name: shape_of(one.fresh()) for one in every})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,12 @@ from vitals.batch import BatchHeader, SampleColumns
 
 
 class Watching(Protocol):
-    """One partition's engine (`stream.watch.engine.Engine`): pure, and never called twice at a time."""
+    """One partition's engine (`stream.watch.engine.Engine`): pure, and never called twice at a time.
+
+    `ignored` counts samples that came twice, or too late to be judged.
+    """
+
+    ignored: int
 
     def see(
         self, headers: Sequence[BatchHeader | None], counts: NDArray[np.int64], columns: SampleColumns, now_us: int
@@ -31,12 +36,20 @@ class Watching(Protocol):
         """Settle everything up to the newest sample."""
         ...
 
+    def end(self, now_us: int) -> list[AlertEvent]:
+        """Close every open episode; the engine is not asked again."""
+        ...
+
     def take_failures(self) -> dict[str, int]:
         """Return how often detectors broke, by name, since this was last asked."""
         ...
 
     def overdue(self, now_us: int) -> list[AlertEvent]:
         """Return what the clock alone says; only asked while the partition is caught up."""
+        ...
+
+    def open_alerts(self, patient_id: str) -> Mapping[str, object]:
+        """Return what is open of a patient, by alert id."""
         ...
 
     def adopt(self, crowd: Crowd, now_us: int) -> list[AlertEvent]:

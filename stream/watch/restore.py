@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from stream.watch.partition import PartitionWatch, newest_by_epoch
 from stream.watch.pipeline import open_among
 from stream.watch.ports import Watching
 from stream.watch.state_record import MARKER, Kept, Place, UnreadableState, unpack
+from stream.watch.strays import READ_BACK_S, strays_among
 from stream.watch.told import Told
 from vitals.clock import Clock, system_clock
 from vitals.errors import VigilError
@@ -88,13 +89,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A partition as it goes on; `gone` are patients to forget on the topic, `pipeline` its open alert, if any."""
+    """A partition as it goes on; `gone` are patients to forget on the topic, `pipeline` its open alert, if any;
+    `strays` what was open of those whose state is lost."""
 
     watched: PartitionWatch
     gone: list[str]
     pipeline: AlertEvent | None
     sizes: dict[str, int]
     marked_ms: int | None
+    strays: list[AlertEvent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ class Restorer:
             known = await self._recognised(partition, one)
             found[partition] = await self._restored(partition, one, known, fallback[partition])
             since_ms = min(since_ms, one.marker.taken_ms if _is_whole(one, known) and one.marker else old_ms)
+            if one.unreadable:
+                since_ms = min(since_ms, self.clock() // 1_000 - round(READ_BACK_S * 1_000))
         events = await self._told_since(since_ms - round(ALLOWANCE_S * 1_000))
         told.clear()
         told.remember(events)
@@ -133,7 +138,7 @@ class Restorer:
             told=len(told),
             seconds=round(time.monotonic() - begun, 3),
         )
-        return {partition: _with_pipeline(one, standing[partition], events) for partition, one in found.items()}
+        return {partition: _with_open(one, standing[partition], events) for partition, one in found.items()}
 
     async def _standing(self, partitions: Sequence[Partition]) -> dict[Partition, Standing]:
         own = {TopicPartition(self.topic, number): (topic, number) for topic, number in partitions}
@@ -226,7 +231,7 @@ def _begin(standing: Standing, known: set[str], fallback: int) -> Place:
     return Place(epochs[-1] if epochs else uuid4().hex[:12], fallback)
 
 
-def _with_pipeline(one: TakenOver, standing: Standing, events: Sequence[AlertEvent]) -> TakenOver:
+def _with_open(one: TakenOver, standing: Standing, events: Sequence[AlertEvent]) -> TakenOver:
     before: list[AlertEvent] = []
     if standing.marker is not None and standing.marker.body:
         try:
@@ -234,4 +239,5 @@ def _with_pipeline(one: TakenOver, standing: Standing, events: Sequence[AlertEve
         except ValidationError:
             log.warning("watch_marker_unreadable", partition=one.watched.partition[1])
     opened: Mapping[int, AlertEvent] = open_among(events, before)
-    return TakenOver(one.watched, one.gone, opened.get(one.watched.partition[1]), one.sizes, one.marked_ms)
+    strays = strays_among(events, standing.unreadable)
+    return replace(one, pipeline=opened.get(one.watched.partition[1]), strays=strays)

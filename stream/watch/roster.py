@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 from stream.detectors.policy import WatchPolicy
 from stream.watch.crowd import Crowd
 from stream.watch.fetch import Tables
 from stream.watch.memory import MAX_ORIGINS, Origin, OriginKey, Patient, patient_of
 from stream.watch.plan import Fitted, Plan
+from stream.watch.size import MAX_BYTES, array_bytes
 from vitals.batch import BatchHeader
 from vitals.care_profile import CareProfile
+from vitals.clock import US_PER_S
+
+_IN_USE_US: Final = 24 * 3_600 * US_PER_S
+"""Who was heard more recently is not forgotten for others' memory."""
 
 
 class Roster:
@@ -45,8 +51,7 @@ class Roster:
         origin = patient.origins.get(key)
         if origin is None:
             origin = patient.origins[key] = self.new_origin(patient, key)
-            while len(patient.origins) > MAX_ORIGINS:
-                self.evict_origin(patient)
+            self._make_room(patient)
         elif len(patient.origins) > 1:
             patient.origins.move_to_end(key)
         return patient, origin
@@ -79,9 +84,24 @@ class Roster:
         """Return the limits that hold for an origin."""
         return self.tables.limits[origin.table] or patient.plan.limits
 
-    def evict_origin(self, patient: Patient) -> None:
-        """Forget the origin that told something least recently; its episodes end with the next settling."""
-        key, _ = patient.origins.popitem(last=False)
+    def _make_room(self, patient: Patient) -> None:
+        """Forget origins for a new one (the last): where there are too many, and such as are out of use where all
+        together take too much. Their episodes end with the next settling."""
+        origins = patient.origins
+        while len(origins) > MAX_ORIGINS:
+            keys = list(origins)[:-1]
+            busy = patient.book.origins()
+            self._evict(patient, next((key for key in keys if key not in busy), keys[0]))
+        if len(origins) > 2 and array_bytes(patient) > MAX_BYTES:
+            newest_us = max(one.heard_us for one in origins.values())
+            idle = {key for key, one in origins.items() if one.heard_us < newest_us - _IN_USE_US}
+            for key in [key for key in list(origins)[:-1] if key in idle - patient.book.origins()]:
+                self._evict(patient, key)
+                if array_bytes(patient) <= MAX_BYTES:
+                    break
+
+    def _evict(self, patient: Patient, key: OriginKey) -> None:
+        del patient.origins[key]
         patient.book.orphan_origin(key)
         self.evicted += 1
 

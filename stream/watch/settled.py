@@ -7,13 +7,15 @@ the whole patient, then the person track, which lends motion and sleep to whatev
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Origin as AlertOrigin
+from alerts.event import Priority
 from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations, copied, pick
@@ -23,6 +25,9 @@ from stream.watch.events import PATIENT_ORIGIN
 from stream.watch.inbox import Stretch, ends, in_order
 from stream.watch.memory import Origin, Patient
 from vitals.ids import DeviceId
+from vitals.quality import TRUSTWORTHY, Context
+
+_NO_CONTACT: Final = int(Context.NO_CONTACT)
 
 
 class Told(NamedTuple):
@@ -78,6 +83,9 @@ def take_in(patient: Patient, origin: Origin, rows: Observations, until_us: int,
         if one.per_patient:
             stretch.technical(one, rows)
     patient.track = take(patient.track, rows)
+    sound = (rows["quality"] >= TRUSTWORTHY) & ((rows["context"] & _NO_CONTACT) == 0)
+    known = rows if sound.all() else pick(rows, sound)
+    origin.sound_us[known["metric"]] = ends(known)  # where a metric stands several times the last counts
     stretch.physiological(enrich(patient.track, rows))
     origin.distrusted = distrusted(patient, origin, failures)
     return stretch.told
@@ -94,7 +102,7 @@ def repeated(patient: Patient, origin: Origin, stretch: Stretch, failures: Failu
         origin.states[storm.name], findings = storm.take(state, stretch.ignored, samples, stretch.received_us)
     except Exception:  # noqa: BLE001 - see Failures
         failures.of(storm.name)
-        origin.states.pop(storm.name, None)
+        _begin_afresh(patient, origin.states, storm.name, origin_of(origin))
         return []
     return [Told(finding, origin_of(origin), storm.name, origin.person) for finding in findings]
 
@@ -141,29 +149,35 @@ def overdue(patient: Patient, now_us: int, failures: Failures) -> list[Told]:
         known_us = min(known_us, own_us)
         for one in patient.plan.technical:
             if not one.per_patient and one.name in origin.states:
-                told += _overdue(one, origin.states, origin, own_us, failures)
+                told += _overdue(patient, one, origin, own_us, failures)
     last = next(reversed(patient.origins.values()), None)
     for one in patient.plan.technical:
         if one.per_patient and last is not None and one.name in patient.states:
-            told += _overdue(one, patient.states, last, known_us, failures, PATIENT_ORIGIN)
+            told += _overdue(patient, one, last, known_us, failures)
     return told
 
 
-def _overdue(
-    one: Technical[Any],
-    states: dict[str, Any],
-    origin: Origin,
-    now_us: int,
-    failures: Failures,
-    as_origin: AlertOrigin | None = None,
-) -> list[Told]:
+@lru_cache(maxsize=256)
+def _bits(metrics: frozenset[int]) -> int:
+    return sum(1 << number for number in metrics)
+
+
+def _begin_afresh(patient: Patient, states: dict[str, Any], name: str, whose: AlertOrigin) -> None:
+    """Forget what a detector that broke knew; nobody would ever end its episodes."""
+    states.pop(name, None)
+    patient.book.orphan_of(name, whose)
+
+
+def _overdue(patient: Patient, one: Technical[Any], origin: Origin, now_us: int, failures: Failures) -> list[Told]:
+    states = patient.states if one.per_patient else origin.states
+    whose = PATIENT_ORIGIN if one.per_patient else origin_of(origin)
     try:
         states[one.name], findings = one.overdue(states[one.name], now_us, origin.person)
     except Exception:  # noqa: BLE001 - see Failures
         failures.of(one.name)
-        states.pop(one.name, None)
+        _begin_afresh(patient, states, one.name, whose)
         return []
-    return [Told(finding, as_origin or origin_of(origin), one.name, origin.person) for finding in findings]
+    return [Told(finding, whose, one.name, origin.person) for finding in findings]
 
 
 @dataclass(slots=True)
@@ -179,16 +193,23 @@ class _Stretch:
     def technical(self, one: Technical[Any], rows: Observations) -> NDArray[np.bool_]:
         """Let a technical detector see all rows; return what it distrusts."""
         states = self.patient.states if one.per_patient else self.origin.states
+        if one.name not in states and self._says_nothing_to(one, rows):
+            return np.zeros(len(rows), np.bool_)
         try:
             state = states.get(one.name)
             judged = one.step(one.fresh() if state is None else state, rows, self.until_us, self.origin.person)
         except Exception:  # noqa: BLE001 - see Failures
             self.failures.of(one.name)
-            states.pop(one.name, None)
+            _begin_afresh(self.patient, states, one.name, self._whose(one))
             return np.zeros(len(rows), np.bool_)
         states[one.name] = judged.state
-        self._tell(one, judged.findings)
+        self._tell(one, judged.findings, self.origin.person)
         return judged.distrust
+
+    def _says_nothing_to(self, one: Technical[Any], rows: Observations) -> bool:
+        """Tell whether rows hold none of a detector's metrics, and nothing wrong either: then it needs no state."""
+        stretch = by_metric(rows)
+        return stretch.all_well and not _bits(one.metrics) & stretch.bits
 
     def physiological(self, rows: Observations) -> None:
         """Let each detector see the stretch, if it holds any of its metrics."""
@@ -206,12 +227,17 @@ class _Stretch:
             states[one.name], findings = one.step(state, rows, self.until_us, self.origin.person)
         except Exception:  # noqa: BLE001 - see Failures
             self.failures.of(one.name)
-            states.pop(one.name, None)
+            _begin_afresh(self.patient, states, one.name, self._whose(one))
         else:
             if findings:
-                self._tell(one, findings)
+                person = self.origin.person
+                # Of a patient as a whole the detector itself knows what each device may say, not only who spoke last.
+                self._tell(one, findings, replace(person, ceiling=Priority.HIGH) if one.per_patient else person)
 
-    def _tell(self, one: Detector[Any] | Technical[Any], findings: list[Finding]) -> None:
+    def _whose(self, one: Detector[Any] | Technical[Any]) -> AlertOrigin:
+        return PATIENT_ORIGIN if one.per_patient else origin_of(self.origin)
+
+    def _tell(self, one: Detector[Any] | Technical[Any], findings: list[Finding], person: Person) -> None:
         if findings:
-            whose = PATIENT_ORIGIN if one.per_patient else origin_of(self.origin)
-            self.told += [Told(finding, whose, one.name, self.origin.person) for finding in findings]
+            whose = self._whose(one)
+            self.told += [Told(finding, whose, one.name, person) for finding in findings]

@@ -17,7 +17,7 @@ from stream.detectors.protocol import Person
 from stream.watch.plan import Plan
 
 MAX_BYTES: Final = 64 * 1024
-"""The most that the state of one patient takes."""
+"""What the arrays of a patient with two devices stay below, samples that wait included; of one device half of it."""
 _SHARED: Final = (Plan, Person, Enum, type, type(None), bool)
 
 

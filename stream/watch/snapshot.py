@@ -23,7 +23,7 @@ from stream.watch.memory import Origin, OriginKey, Patient, Series
 from stream.watch.plan import METRICS, Plan
 from vitals.errors import VigilError
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 class UnreadableSnapshot(VigilError):
@@ -98,8 +98,8 @@ def _origin_out(origin: Origin, shapes: Mapping[str, str]) -> dict[str, Any]:
     return {
         "device": origin.key[0],
         "app": origin.key[1],
-        "at": [origin.newest_us, origin.until_us, origin.due_us],
-        "done": [known.tolist(), origin.done_us[known].tolist(), origin.begun_us[known].tolist()],
+        "at": [origin.newest_us, origin.until_us, origin.due_us, origin.heard_us],
+        "done": [known.tolist(), *(one[known].tolist() for one in (origin.done_us, origin.begun_us, origin.sound_us))],
         "waiting": pack(origin.inbox.rows()),
         "awake": {str(number): _series_out(one) for number, one in origin.awake.items()},
         "bases": {str(number): base_us for number, base_us in origin.bases.items()},
@@ -108,11 +108,11 @@ def _origin_out(origin: Origin, shapes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _origin_in(held: Mapping[str, Any], origin: Origin, plan: Plan, lost: set[str]) -> Origin:
-    origin.newest_us, origin.until_us, origin.due_us = (int(at) for at in held["at"])
-    numbers, done, begun = held["done"]
+    origin.newest_us, origin.until_us, origin.due_us, origin.heard_us = (int(at) for at in held["at"])
+    numbers, done, begun, sound = held["done"]
     if numbers and not 0 <= min(numbers) <= max(numbers) < METRICS:
         raise ValueError("a metric that there is not")
-    origin.done_us[numbers], origin.begun_us[numbers] = done, begun
+    origin.done_us[numbers], origin.begun_us[numbers], origin.sound_us[numbers] = done, begun, sound
     waiting = _rows_in(held["waiting"])
     if len(waiting):
         origin.inbox.put(waiting)

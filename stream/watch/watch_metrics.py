@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS: Final = Counter("vigil_watch_records", "Records watched", ["outcome"])
 SAMPLES: Final = Counter("vigil_watch_samples", "Samples watched", ["lane"])
+IGNORED: Final = Counter("vigil_watch_ignored_samples", "Samples that came twice, or too late to be judged", ["lane"])
 EVENTS: Final = Counter("vigil_watch_alert_events", "Alert events emitted", ["kind", "state"])
 REPEATS: Final = Counter("vigil_watch_repeated_events", "Alert events found again that stood on the topic already")
 LATENCY: Final = Histogram(

@@ -23,7 +23,11 @@ def told(event: AlertEvent) -> set[tuple[str, str]]:
         (an_event(retrospective=True), {("digest", LOG)}),
         (an_event(State.CLEARED), {("digest", LOG)}),
         (an_event(State.ESCALATED), {("digest", LOG), ("clinician", WEBHOOK)}),
-        (an_event(kind=Kind.TECHNICAL, priority=Priority.HIGH), {("operators", LOG)}),
+        (an_event(kind=Kind.TECHNICAL, priority=Priority.HIGH), {("operators", LOG), ("operators", WEBHOOK)}),
+        (an_event(kind=Kind.TECHNICAL), {("operators", LOG), ("operators", WEBHOOK)}),
+        (an_event(kind=Kind.TECHNICAL, priority=Priority.LOW), {("operators", LOG)}),
+        (an_event(kind=Kind.TECHNICAL, retrospective=True), {("operators", LOG)}),
+        (an_event(State.CLEARED, kind=Kind.TECHNICAL), {("operators", LOG)}),
     ],
 )
 def test_who_is_told(event: AlertEvent, expected: set[tuple[str, str]]) -> None:

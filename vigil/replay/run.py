@@ -50,7 +50,7 @@ def replay_file(
     print_events(events)
     if not quiet:
         out = screen()
-        show_reading(out, read, refused)
+        show_reading(out, Recording(told[1], notes=read.notes), len(read.columns), refused)
         show(out, [(policies.told, burden(events, days or 1.0))], days, plot)
 
 

@@ -24,12 +24,13 @@ Side = tuple[str, Sequence[Burden]]
 """What fired it, in words, and its burden."""
 
 
-def show_reading(out: Console, read: Recording, refused: dict[str, int]) -> None:
-    """Say how many samples were read and what was left out, and how the file was understood."""
+def show_reading(out: Console, read: Recording, samples: int, refused: dict[str, int]) -> None:
+    """Say how many samples were read, over how long those last that count, what was left out, and how the file was
+    understood."""
     for note in read.notes:
         out.print(f"[dim]{note}[/]")
     told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()) if count)
-    out.print(f"{len(read.columns):,} samples over {read.hours:.1f} h" + (f"; left out: {told}" if told else ""))
+    out.print(f"{samples:,} samples over {read.hours:.1f} h" + (f"; left out: {told}" if told else ""))
 
 
 def show_burden(out: Console, sides: Sequence[Side], days: float) -> None:

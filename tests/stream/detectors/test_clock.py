@@ -66,6 +66,24 @@ def test_a_bridge_that_compares_the_clocks_is_believed_at_once() -> None:
     assert found[0].says == "the device's clock is 4000 s behind"
 
 
+def test_so_far_behind_that_all_looks_like_history_is_of_medium_priority_and_of_when_it_came() -> None:
+    found = judge(Clock(), beside(-1_200)).findings
+    assert [(one.state, one.priority) for one in found] == [(RAISED, Priority.MEDIUM)]
+    assert found[0].by_arrival
+    assert found[0].measured_us == found[0].changed_us
+    assert found[0].measured_us % (600 * S) == 0, "the end of a window of arrival"
+    assert found[0].figures["offset_s"] == -1_200.3
+
+
+def test_a_clock_that_falls_behind_farther_and_farther_escalates_once() -> None:
+    seen = beside(-np.repeat([0.0, 300.0, 1_000.0, 1_300.0, 0.0], 1_440), hours=10)
+    found = judge(Clock(), seen).findings
+    assert [(one.state, one.priority) for one in found] == [
+        (RAISED, Priority.LOW), (State.ESCALATED, Priority.MEDIUM), (CLEARED, Priority.MEDIUM),
+    ]  # fmt: skip
+    assert len({one.opened_us for one in found}) == 1
+
+
 @settings(deadline=None, max_examples=40)
 @given(cuts=st.lists(st.integers(1, 2_880), max_size=40))
 def test_cuts_do_not_matter(cuts: list[int]) -> None:
@@ -79,7 +97,7 @@ def test_hostile_input_leaves_it_small_and_cuts_do_not_matter() -> None:
         assert size(found.state) <= Clock.max_bytes
 
 
-@pytest.mark.parametrize("wrong", [{"ahead_s": 0.0}, {"window_s": 1.0}])
+@pytest.mark.parametrize("wrong", [{"ahead_s": 0.0}, {"window_s": 1.0}, {"far_s": 60.0}])
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="|".join(wrong)):
         ClockPolicy(**wrong)  # type: ignore[arg-type]

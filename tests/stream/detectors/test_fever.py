@@ -36,9 +36,7 @@ def test_half_an_hour_at_38_is_told_with_how_long_and_how_high() -> None:
         ("elevated_temperature", State.CLEARED, 7_200),
     ]
     assert found[0].priority is Priority.LOW
-    assert found[0].says == (
-        "elevated body temperature, at or above 38 Cel for 0.5 h, last 38.4 Cel; body site unknown"
-    )
+    assert found[0].says == ("elevated body temperature, at or above 38 °C for 0.5 h, last 38.4 °C; body site unknown")
     assert found[0].figures == {"duration_h": 0.5, "highest_cel": 38.6, "last_cel": 38.4, "body_site": "unknown"}
     assert found[1].figures["duration_h"] == 1.8
     assert found[1].opened_us == found[0].opened_us
@@ -51,7 +49,7 @@ def test_ten_minutes_of_it_are_nothing() -> None:
 def test_a_thermometer_reading_decides_alone() -> None:
     found = run(Fever(), told("body_temperature", [0, 8 * HOUR], [38.4, 37.1]))[1]
     assert [one.state for one in found] == [State.RAISED, State.CLEARED]
-    assert found[0].says == "elevated body temperature, 38.4 Cel in a single reading; body site unknown"
+    assert found[0].says == "elevated body temperature, 38.4 °C in a single reading; body site unknown"
 
 
 def test_between_37_5_and_38_neither_raises_nor_clears() -> None:

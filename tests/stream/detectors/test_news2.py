@@ -126,6 +126,38 @@ def test_seven_points_escalate_the_same_episode_where_a_device_may_say_high() ->
     assert [(one.state, one.priority) for one in at_once] == [(State.RAISED, Priority.HIGH)]
 
 
+def _by_turns(*origins: tuple[Observations, Person]) -> list[Finding]:
+    """Each origin's samples in stretches of 15 s, one origin after the other, as the engine settles them."""
+    state, found, detector = News2().fresh(), [], News2()
+    ends = range(T0 + 15 * S, T0 + 3_600 * S, 15 * S)
+    for end_us in ends:
+        for seen, person in origins:
+            part = seen[(seen["start_us"] >= end_us - 15 * S) & (seen["start_us"] < end_us)]
+            if len(part):
+                state, told_now = detector.step(state, part, end_us, person)
+                found += told_now
+    return scores(found)
+
+
+def test_seven_points_of_a_medical_device_are_high_whichever_device_speaks_last() -> None:
+    medical = (vitals(SEVEN, 0, 1_200, 15), MEDICAL)
+    phone = (vitals({"heart_rate": SEVEN["heart_rate"]}, 0, 1_200, 5), NOBODY)
+    for origins in ((medical, phone), (phone, medical)):
+        assert [(one.state, one.priority) for one in _by_turns(*origins)] == [(State.RAISED, Priority.HIGH)]
+
+
+def test_points_that_a_wellness_device_adds_make_nothing_high_until_a_medical_one_tells_them_too() -> None:
+    five, pressure = vitals(FIVE, 0, 3_000, 15), {"bp_systolic": SEVEN["bp_systolic"]}
+    cuff = vitals(pressure, 3, 3_000, 15)
+    assert [one.priority for one in _by_turns((five, MEDICAL), (cuff, NOBODY))] == [Priority.MEDIUM]
+    later = together(five, vitals(pressure, 1_500, 3_000, 15))
+    raised, escalated = _by_turns((later, MEDICAL), (cuff, NOBODY))
+    assert (raised.state, raised.priority) == (State.RAISED, Priority.MEDIUM)
+    assert (escalated.state, escalated.priority) == (State.ESCALATED, Priority.HIGH)
+    assert escalated.opened_us == raised.opened_us
+    assert 120 <= (escalated.changed_us - T0) / S - 1_500 <= 240
+
+
 def test_an_input_that_scored_and_is_gone_clears_nothing_for_hours() -> None:
     later = vitals({"heart_rate": 70.0}, 900, 30_000, 15)  # nobody knows respiration and saturation any more
     raised, cleared = score_of(vitals({"respiratory_rate": 26.0, "spo2": 90.0}, 0, 900), later)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from alerts.event import Kind, State
+from stream.detectors.observation import Observations
 from stream.detectors.off_wrist import OffWrist
 from stream.detectors.protocol import NOBODY
 from tests.stream.detectors.judging import assert_cuts_do_not_matter, changes, hostile, judge, size
@@ -77,6 +79,47 @@ def test_a_watch_that_says_that_it_is_not_worn_is_distrusted_until_it_is() -> No
     half = judge(OffWrist(), seen[:300])
     assert number_of("heart_rate") in OffWrist().distrusted(half.state)
     assert OffWrist().distrusted(found.state) == frozenset()
+
+
+def doubtful(hours: float = 1.0, wear: tuple[float, ...] = (0.0,), quality: ArrayLike = 1.0) -> Observations:
+    at = np.arange(5, hours * 3_600)
+    return together(told("wear_state", list(wear), 0), told("heart_rate", at, 168 + at % 5, quality=quality))
+
+
+@settings(deadline=None, max_examples=50)
+@given(cuts=st.lists(st.integers(1, 3_600), max_size=40))
+def test_not_worn_said_once_lapses_when_good_values_keep_coming(cuts: list[int]) -> None:
+    seen = doubtful()
+    found = assert_cuts_do_not_matter(OffWrist(), seen, cuts)
+    assert (found.distrust == (seen["start_us"] < T0 + 905 * S)).all()
+    assert changes(found.findings) == [("wear_state", RAISED, 60.0), ("wear_state", CLEARED, 965.0)]
+    assert found.findings[1].figures["reason"] == "good values although not worn"
+    assert "not worn, but good values came for 15 min" in found.findings[1].says
+    assert found.state == OffWrist().fresh(), "it is forgotten"
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.lists(st.integers(1, 3_600), max_size=40))
+def test_not_worn_said_again_begins_anew(cuts: list[int]) -> None:
+    found = assert_cuts_do_not_matter(OffWrist(), doubtful(wear=tuple(np.arange(0, 3_600, 600.0))), cuts)
+    assert found.distrust.all()
+    again = assert_cuts_do_not_matter(OffWrist(), doubtful(wear=(0.0, 1_200.5)), cuts)
+    assert [one.state for one in again.findings] == [RAISED, CLEARED, RAISED, CLEARED]
+    assert again.distrust.sum() == 901 + 901
+
+
+@pytest.mark.parametrize("every", [600, 601])
+def test_values_of_no_use_or_far_between_speak_against_nothing(every: int) -> None:
+    at = np.arange(5, 3_600.0)
+    found = judge(OffWrist(), doubtful(quality=np.where(at % every == 5, 0.0, 1.0)))
+    assert found.distrust.all()
+    sparse = together(told("wear_state", [0.0], 0), told("heart_rate", np.arange(5, 36_000, every * 1.0), 70))
+    assert judge(OffWrist(), sparse).distrust.all() == (every > 600)
+
+
+def test_worn_after_all_is_said_as_ever() -> None:
+    found = judge(OffWrist(), together(doubtful(0.3), told("wear_state", [950.5], 1))).findings
+    assert found[1].figures["reason"] == "measures again"
 
 
 def test_a_watch_that_says_so_and_falls_silent_is_told_by_the_clock_once() -> None:

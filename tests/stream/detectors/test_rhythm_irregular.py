@@ -19,6 +19,7 @@ from stream.detectors.rhythm_windows import IrregularRhythmPolicy
 from tests.stream.detectors.rhythm_helpers import annotated, at_s, by_radio, ltafdb_74, samples, short
 from tests.stream.detectors.rhythms import IRREGULAR, REGULAR, Rr, early, fibrillation, misdetected, sinus
 from tests.stream.detectors.running import S, assert_cuts_do_not_matter, run, together, told
+from vitals.batch import NO_ZONE
 from vitals.care_profile import AgeBand, CareProfile
 from vitals.quality import Context
 
@@ -185,6 +186,20 @@ def test_of_known_fibrillation_the_share_of_the_day_is_told_and_no_alert() -> No
     assert days[0].figures["burden_percent"] == pytest.approx(100, abs=2)
     assert days[0].figures["analysed_h"] == pytest.approx(32_000 / 3_600, abs=0.1)
     assert days[1].figures["burden_percent"] == pytest.approx(100 * (1 - sinus_s / 86_400), abs=1)
+
+
+def test_a_day_whose_zone_is_unknown_is_one_of_utc() -> None:
+    rr = np.concatenate((fibrillation(rng(1), 60_000, 700), fibrillation(rng(3), 80_000, 700)))
+    known, unknown = (
+        run(IrregularRhythm(), samples(rr, zone_offset_min=zone), person=of(known_af=True))[1] for zone in (0, NO_ZONE)
+    )
+    assert len(known) == 2
+    assert unknown == known
+    # A zone that is lost on the way ends no day early, and the next days are told as ever.
+    zones = np.where(np.arange(len(rr)) < len(rr) // 3, 120, NO_ZONE)
+    seen = samples(rr, zone_offset_min=zones)
+    mixed = run(IrregularRhythm(), seen, person=of(known_af=True), cuts=range(0, len(seen), 4_000))[1]
+    assert [one.state for one in mixed] == [State.RAISED, State.CLEARED]
 
 
 def test_known_fibrillation_that_becomes_known_ends_the_episode() -> None:

@@ -76,3 +76,15 @@ def test_only_a_lone_sample_decides_alone() -> None:
     assert [(change.cleared, worst) for change, worst in told_of] == [(False, 50), (True, 50)]
     assert spell.held.raised_us is None
     assert spell.worst == 40  # of what is pending now; nothing of the episode that is over
+
+
+def test_what_comes_late_takes_its_place() -> None:
+    kept = Slots.none(1).add(np.array([3, 5]), np.array([[1], [2]]))
+    for number, rows, numbers, sums in (
+        ([4], [[7]], [3, 4, 5], [1, 7, 2]),
+        ([3, 5], [[7], [8]], [3, 5], [8, 10]),
+        ([1, 3, 3, 6], [[1], [2], [3], [4]], [1, 3, 5, 6], [1, 6, 2, 4]),
+    ):
+        more = kept.add(np.array(number), np.array(rows))
+        assert more.number.tolist() == numbers
+        assert more.sums[:, 0].tolist() == sums

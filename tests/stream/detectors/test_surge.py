@@ -55,6 +55,30 @@ def test_a_surge_is_told_within_four_minutes_and_its_end() -> None:
     assert "anxiety" not in words
 
 
+def _late(rates: Observations, steps: Observations, by_s: float) -> list[str]:
+    """Heart rates every 15 s, and each step count `by_s` after its minute is over (or as much before its rates)."""
+    state, found = Surge().fresh(), []
+    stretches = [(int(one["start_us"][-1]), 1, one) for one in np.split(rates, range(15, len(rates), 15))]
+    stretches += [(int(one["start_us"][0]) + round((60 + by_s) * S), 0, one) for one in np.split(steps, len(steps))]
+    for until_us, _, part in sorted(stretches, key=lambda one: one[:2]):
+        state, told_now = Surge().step(state, part, until_us, NOBODY)
+        found += told_now
+    assert len(pack(state)) < 2 * Surge.max_bytes
+    return [one.state.value for one in found]
+
+
+@pytest.mark.parametrize("by_s", [-300.0, -60.0, 0.0, 60.0, 120.0, 300.0])
+def test_steps_may_be_late_or_early_by_minutes(by_s: float) -> None:
+    rates, minutes = heart(surge(hold_s=1_200)), np.arange(0, 2_400, 60.0)
+    still = told("steps", minutes, 0, duration_ms=60_000, context=STILL)
+    assert _late(rates, still, by_s) == ["raised", "cleared"]
+    walked = (minutes >= 1_080) & (minutes < 2_000)
+    moving = told("steps", minutes, walked * 90, duration_ms=60_000, context=np.where(walked, ACTIVE, STILL))
+    told_of = _late(rates, moving, by_s)
+    # What is told within the four minutes that a surge takes excuses it; what comes later cannot, but ends it.
+    assert told_of == ([] if by_s <= 120 else ["raised", "cleared"])
+
+
 def test_small_short_and_slow_rises_are_nothing() -> None:
     assert run(Surge(), heart(surge(by=20)))[1] == []
     assert run(Surge(), heart(surge(hold_s=30)))[1] == []

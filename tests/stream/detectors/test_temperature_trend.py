@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import theilslopes
 
 from alerts.event import Priority, State
 from stream.detectors.observation import Observations
 from stream.detectors.packing import pack
 from stream.detectors.protocol import Person
 from stream.detectors.slots import Slots
-from stream.detectors.temperature_trend import TemperatureTrend, TemperatureTrendPolicy, trend_before
+from stream.detectors.temperature_trend import TemperatureTrend, TemperatureTrendPolicy, _may_rise, trend_before
 from tests.stream.detectors.running import assert_cuts_do_not_matter, run, told
 from vitals.care_profile import AgeBand, CareProfile
 
@@ -102,3 +104,33 @@ def test_state_is_bounded(apart_s: float) -> None:
     seen = told("body_temperature", np.arange(10_000) * apart_s, np.tile([38.5, 36.0], 5_000))
     state, _ = run(TemperatureTrend(), seen, cuts=range(0, 10_000, 500))
     assert len(json.dumps(pack(state))) <= TemperatureTrend.max_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(-0.6, 0.6), st.floats(0.0, 1.5), st.integers(2, 48))
+def test_what_cannot_rise_is_left_out_and_nothing_else(seed: int, per_h: float, noise: float, hours: int) -> None:
+    random = np.random.default_rng(seed)
+    at = np.flatnonzero(random.random(hours * 4) < 0.8)
+    if not len(at):
+        return
+    cel = 37 + per_h * at / 4 + noise * random.standard_normal(len(at))
+    sums = np.column_stack((np.ones(len(at), np.int64), np.rint(cel * 1_000).astype(np.int64)))
+    slots, policy = Slots(at.astype(np.int64), sums), TemperatureTrendPolicy()
+    for end in range(4, hours * 4 + 4, 4):
+        if trend_before(slots, end, policy).word == "rising":
+            assert _may_rise(slots, end, policy)
+
+
+def test_a_month_of_scattered_readings_at_once_costs_few_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(*how: Any) -> Any:
+        calls.append(1)
+        return theilslopes(*how)
+
+    monkeypatch.setattr("stream.detectors.temperature_trend.theilslopes", counted)
+    at = np.arange(0, 30 * 86_400, 900.0)
+    cel = 38 + np.random.default_rng(3).uniform(-0.8, 0.8, len(at))
+    state, _ = run(TemperatureTrend(), told("body_temperature", at, cel))
+    assert len(calls) < 720 * 2 / 20  # of two windows an hour
+    assert len(state.slots) <= 25 * 4 + 1

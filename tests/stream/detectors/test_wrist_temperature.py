@@ -41,7 +41,7 @@ def test_a_warm_night_after_five_is_told_when_the_next_begins() -> None:
     assert [one.state for one in found] == [State.RAISED, State.CLEARED]
     assert found[0].rule == "wrist_temperature_deviation"
     assert found[0].priority is Priority.LOW
-    assert found[0].says == "wrist temperature +1.2 Cel against the own nights; not a body temperature"
+    assert found[0].says == "wrist temperature +1.2 °C against the own nights; not a body temperature"
     assert found[0].figures == {
         "deviation_cel": 1.2, "usual_cel": 34.6, "night_cel": 35.8, "own_nights": 5.0, "warm_nights": 1.0,
     }  # fmt: skip

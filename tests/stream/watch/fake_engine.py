@@ -33,6 +33,7 @@ class FakeEngine:
         self.changed: dict[str, None] = {}
         self.silent: list[AlertEvent] = []
         self.crowd: Crowd | None = None
+        self.ignored = 0
 
     def see(
         self, headers: Sequence[BatchHeader | None], counts: Any, columns: SampleColumns, now_us: int
@@ -65,12 +66,26 @@ class FakeEngine:
     def finish(self, now_us: int) -> list[AlertEvent]:
         return []
 
+    def end(self, now_us: int) -> list[AlertEvent]:
+        ended = []
+        for patient, held in self.patients.items():
+            if held["open"] is not None:
+                ended.append(event(patient, held["open"], State.CLEARED, max(held["open"], now_us)))
+                held["open"] = None
+        return ended
+
     def take_failures(self) -> dict[str, int]:
         return {}
 
     def overdue(self, now_us: int) -> list[AlertEvent]:
         told, self.silent = self.silent, []
         return told
+
+    def open_alerts(self, patient_id: str) -> dict[str, object]:
+        opened = self.patients.get(patient_id, {}).get("open")
+        if opened is None:
+            return {}
+        return {event(patient_id, opened, State.RAISED, opened).alert_id: opened}
 
     def adopt(self, crowd: Crowd, now_us: int) -> list[AlertEvent]:
         self.crowd = crowd

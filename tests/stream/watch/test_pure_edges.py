@@ -4,16 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.event import AlertEvent, State
+from alerts.episode import fold_all
+from alerts.event import AlertEvent, Audience, State
 from ingest.record import encode
 from stream.assemble import RawRecord
 from stream.recorder import crc_of
 from stream.watch.lag import Lag
+from stream.watch.live import Held
 from stream.watch.partition import PartitionWatch, newest_by_epoch
 from stream.watch.pipeline import PATIENT, Pipeline, open_among
 from stream.watch.restore import Standing
 from stream.watch.rounds import AGAIN_S, Rounds
 from stream.watch.state_record import MARKER, MAX_BODY_BYTES, Kept, Place, UnreadableState, pack, unpack
+from stream.watch.strays import over, strays_among
 from stream.watch.told import Told
 from tests.stream.making import HEADER, T0, S, samples
 from tests.stream.watch.fake_engine import FakeEngine, event
@@ -232,3 +235,25 @@ def test_a_newer_snapshot_does_not_give_way_to_one_that_goes_less_far_unless_the
 def test_the_pipelines_alert_is_an_alert_as_others_are() -> None:
     (raised,) = Pipeline(1.0).judge({0: 31.0}, T0)
     assert AlertEvent.model_validate_json(raised.to_bytes()) == raised
+
+
+def test_what_was_open_of_a_lost_state_is_closed_unless_the_engine_found_it_again() -> None:
+    lost, found, ended = (event("p1", T0 + at * S, State.RAISED, T0 + at * S) for at in (0, 1, 2))
+    told = [lost, found, ended, event("p1", T0 + 2 * S, State.CLEARED, T0 + 3 * S), event("p2", T0, State.RAISED, T0)]
+    review = lost.model_copy(update={"audience": Audience.REVIEW, "alert_id": "0" * 32})
+    strays = strays_among([*told, review], {"p1"})
+    assert strays == [lost, found]
+    now_us = T0 + 600 * S
+    (closed,) = over(strays, lambda _, told: told == found.alert_id, now_us)
+    assert (closed.alert_id, closed.state, closed.priority) == (lost.alert_id, State.CLEARED, lost.priority)
+    assert "no longer watched" in closed.sentence
+    assert AlertEvent.model_validate_json(closed.to_bytes()) == closed
+    assert not fold_all([*told, closed])[lost.alert_id].is_open
+    assert over(strays, lambda _, told: False, T0 + 200 * S) == [], "it may still be found"
+
+
+def test_strays_are_closed_once_and_not_at_once() -> None:
+    held = Held(_watched(), Lag(0.0), strays=[event("p1", T0, State.RAISED, T0)], taken_us=T0 + 600 * S)
+    assert held.take_strays(T0 + 700 * S) == []
+    assert [one.state for one in held.take_strays(T0 + 901 * S)] == [State.CLEARED]
+    assert held.take_strays(T0 + 902 * S) == []

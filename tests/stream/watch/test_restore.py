@@ -128,6 +128,26 @@ async def test_a_damaged_snapshot_is_learned_from_the_log_and_others_are_not_tou
     assert _seen(second) == dict.fromkeys((f"p{n}" for n in range(8)), 1)
 
 
+async def test_what_was_open_of_a_damaged_snapshot_and_is_not_in_the_log_is_known_as_stray(
+    broker: EmbeddedBroker, name: str
+) -> None:
+    await _send(broker, name, 0, 150, PATIENTS[:1])
+    ago_us = 2 * 3_600 * S
+    async with World(broker.bootstrap, name, clock=lambda: system_clock() - ago_us) as first:
+        await first.take_over(0, 1)
+        await first.all_is_written()
+        producer = await first.keeper.start()
+        for number in (0, 1):
+            for one in await read_all(broker.bootstrap, f"{name}.state", number):
+                if one.key != MARKER:
+                    await producer.send_and_wait(f"{name}.state", b"nonsense", key=one.key, partition=number)
+    async with World(broker.bootstrap, name) as second:
+        await second.live.where_to_read([(f"{name}.samples", number) for number in (0, 1)])
+        strays = [one for held in second.live.held.values() for one in held.strays]
+        (told,) = await second.alerts()
+    assert strays == [told]
+
+
 async def test_who_was_not_heard_of_for_months_is_forgotten(broker: EmbeddedBroker, name: str) -> None:
     await _send(broker, name, 0, 70, PATIENTS[:1])
     ago_us = 120 * 86_400 * S

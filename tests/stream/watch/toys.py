@@ -51,6 +51,10 @@ class Toy:
     def step(
         self, state: ToyState, seen: Observations, until_us: int, person: Person
     ) -> tuple[ToyState, list[Finding]]:
+        seen = seen[seen["metric"] == HEART]
+        seen = seen[seen["metric"] == HEART]  # a stretch may hold more than it asked for
+        if not len(seen):
+            return state, []
         start = seen["start_us"]
         assert (np.diff(start) > 0).all()
         assert start[0] > state.last_us

@@ -115,6 +115,30 @@ def test_lists_of_intervals_are_beats_in_a_row(tmp_path: Path, name: str, text: 
     np.testing.assert_array_equal(columns.start_us[1:], columns.received_us[:-1])
 
 
+@pytest.mark.parametrize(
+    ("text", "values", "refused"),
+    [
+        ("rr\n800\n1e300\n-5\n900\n", [800, 900], {"interval": 2}),
+        ("0 1e308\n1 800\n2 810\n", [800, 810], {"interval": 1}),
+        ("-1e308 800\n1e308 810\n", [800], {"time": 1}),
+        ("\n".join(["86400000"] * 40_000), [86_400_000] * 36_600, {"time": 3_400}),
+        ("0.8\n0.9\n1e300\n", [800, 900], {"interval": 1}),
+    ],
+)
+def test_intervals_that_cannot_be_leave_the_times_of_the_others_alone(
+    tmp_path: Path, text: str, values: list[float], refused: dict[str, int]
+) -> None:
+    read = read_file(written(tmp_path, text, "rr.txt"))
+    assert read.columns.value.tolist() == values
+    assert {reason: count for reason, count in read.refused.items() if count} == refused
+    assert 0 <= read.hours <= 100 * 366 * 24
+
+
+def test_a_list_without_one_interval_that_can_be_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableRecording, match="between 0 and a day"):
+        read_file(written(tmp_path, "1e300\n-4\n", "rr.txt"))
+
+
 def marked(at: list[int], codes: list[int]) -> bytes:
     """Annotations in MIT's form; what lies 1,024 samples on or more is skipped to."""
     words: list[int] = []
