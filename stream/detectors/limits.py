@@ -19,6 +19,11 @@ MAX_AGE_S: Final = 900.0
 
 
 _NEVER: Final = Context(0)
+_NO_CONTACT: Final = int(Context.NO_CONTACT)
+# Looking a member of an enumeration up costs more than comparing ten values.
+_SKIP, _CALM, _HOLD, _BREACH, _BREAK = (
+    np.int8(one) for one in (Code.SKIP, Code.CALM, Code.HOLD, Code.BREACH, Code.BREAK)
+)
 
 
 class Side(StrEnum):
@@ -93,13 +98,15 @@ class LimitRule:
 
     def codes(self, seen: Observations) -> NDArray[np.int8]:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
-        value, (limit, clear) = seen["value"], self._limits(seen["context"])
+        value, context, (limit, clear) = seen["value"], seen["context"], self._limits(seen["context"])
         breach, calm = (value > limit, value <= clear) if self.side is Side.ABOVE else (value < limit, value >= clear)
-        code = np.where(breach, Code.BREACH, np.where(calm, Code.CALM, Code.HOLD)).astype(np.int8)
-        code[((seen["context"] & int(self.suppressed_by)) != 0) & ~calm] = self._exerted
-        code[(seen["context"] & int(Context.NO_CONTACT)) != 0] = Code.BREAK
-        code[(seen["quality"] < TRUSTWORTHY) & (code != Code.BREAK) & (code != Code.EXERTED)] = Code.SKIP
-        code[seen["deleted"]] = Code.SKIP
+        code: NDArray[np.int8] = np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
+        lost = (context & _NO_CONTACT) != 0
+        exerted = ((context & self.suppressed_by.value) != 0) & ~calm
+        code[seen["quality"] < TRUSTWORTHY] = _SKIP
+        code[exerted] = self._exerted
+        code[lost] = _BREAK
+        code[seen["deleted"]] = _SKIP
         return code
 
     @property
