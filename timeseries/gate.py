@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,14 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from timeseries.answers import patiently
-from timeseries.one_connection import OneConnection
 from timeseries.queries import load
+from timeseries.version_reader import VersionReader
 from vitals.clock import from_datetime
 from vitals.gate import CATEGORIES, Binding, DeviceRule, DeviceState, Gate, Permissions
 
 _SQL: Final = load("registry")
-_OPTIONS: Final = "-c statement_timeout=20000 -c timezone=UTC"
 _FOREVER_US: Final = np.iinfo(np.int64).max
 CONSENTS: Final = _SQL["consents"].format(
     categories=", ".join(f"'{one.value}'" for one in CATEGORIES), forever=_FOREVER_US
@@ -27,8 +24,8 @@ CONSENTS: Final = _SQL["consents"].format(
 """Reads all consents to care that were ever noted."""
 
 
-class GateReader(OneConnection):
-    """One connection that looks every `every_s` whether the registry changed. Use as an async context manager."""
+class GateReader(VersionReader[Gate]):
+    """Reads registry and consents again within seconds of a change."""
 
     def __init__(
         self,
@@ -39,48 +36,20 @@ class GateReader(OneConnection):
         every_s: float = 2.0,
         prepare_threshold: int | None = 5,
     ) -> None:
-        super().__init__(url, options=_OPTIONS, prepare_threshold=prepare_threshold)
-        self._every_s = every_s
-        self._gate = Gate(strict=strict, require_consent=require_consent)
-        self._version = 0
-        self._looked = -1e9
-        self._turn = asyncio.Lock()
+        closed = Gate(strict=strict, require_consent=require_consent)
+        super().__init__(url, closed, 0, every_s=every_s, prepare_threshold=prepare_threshold)
 
-    async def current(self) -> Gate:
-        """Return the gate as it stood at most `every_s` ago, the same object until it changes.
+    async def _counted(self) -> int:
+        row = await (await (await self._open()).execute(_SQL["gate_version"])).fetchone()
+        return 0 if row is None else int(row[0])
 
-        Raises `StoreUnavailable`.
-        """
-        if self._is_due():
-            async with self._turn:  # one batch is prepared while another is stored, and both ask
-                if self._is_due():
-                    await self._look_patiently()
-        return self._gate
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._looked >= self._every_s
-
-    async def _look_patiently(self) -> None:
-        try:
-            with patiently():
-                await self._look()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def _look(self) -> None:
-        began = time.monotonic()
+    async def _read(self, known: Gate) -> Gate:
         connection = await self._open()
-        row = await (await connection.execute(_SQL["gate_version"])).fetchone()
-        version = 0 if row is None else int(row[0])
-        if version != self._version:
-            devices = await (await connection.execute(_SQL["gate"])).fetchall()
-            consents = await (await connection.execute(CONSENTS)).fetchone()
-            # What changes between the statements is seen by the next look: the version was read first.
-            rules = devices_of(devices, strict=self._gate.strict)
-            people = {} if consents is None else await asyncio.to_thread(people_of, *consents)
-            self._gate, self._version = replace(self._gate, devices=rules, people=people), version
-        self._looked = began
+        devices = await (await connection.execute(_SQL["gate"])).fetchall()
+        consents = await (await connection.execute(CONSENTS)).fetchone()
+        rules = devices_of(devices, strict=known.strict)
+        people = {} if consents is None else await asyncio.to_thread(people_of, *consents)
+        return replace(known, devices=rules, people=people)
 
 
 def devices_of(rows: Sequence[tuple[Any, ...]], *, strict: bool) -> dict[str, DeviceRule]:
