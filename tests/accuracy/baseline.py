@@ -23,8 +23,9 @@ from devices.simulator.scenario import Effect, Scenario
 from stream.detectors.below_baseline import OwnBaseline
 from stream.detectors.finding import Finding
 from stream.detectors.hrv import HrvPolicy, Variability, variability
-from stream.detectors.observation import OBSERVATION, Observations
+from stream.detectors.observation import Observations
 from stream.detectors.protocol import NOBODY, Person
+from tests.accuracy.people import observations
 from vitals.care_profile import CareProfile
 from vitals.clock import US_PER_S
 
@@ -75,11 +76,7 @@ class Nights(Scenario):
 
 def observed(who: Wearer, start_us: int, end_us: int) -> Observations:
     """Return what a wearer's device tells that the detector wants to see, as it gets it."""
-    told = simulate(who, start_us, end_us)
-    seen = np.zeros(len(told), OBSERVATION)
-    for name in OBSERVATION.names or ():
-        if name != "alarm":
-            seen[name] = getattr(told, name)
+    seen = observations(simulate(who, start_us, end_us))
     seen = seen[np.isin(seen["metric"], sorted(OwnBaseline.metrics))]
     ended_us = seen["start_us"] + seen["duration_ms"].astype(np.int64) * 1_000
     return seen[np.lexsort((seen["metric"], ended_us))]

@@ -19,11 +19,12 @@ from stream.detectors.desaturation import Desaturation
 from stream.detectors.fever import Fever
 from stream.detectors.finding import Finding
 from stream.detectors.glucose import Glucose
-from stream.detectors.observation import OBSERVATION, Observations
+from stream.detectors.observation import Observations
 from stream.detectors.protocol import NOBODY, Detector, Person
 from stream.detectors.surge import Surge
 from stream.detectors.temperature_trend import TemperatureTrend
 from stream.detectors.wrist_temperature import WristTemperature
+from tests.accuracy.people import observations
 from vitals.care_profile import CareProfile
 from vitals.clock import US_PER_S
 from vitals.quality import Context
@@ -37,12 +38,8 @@ _LIMITED: Final = Person(CareProfile(version=1, rate_limiting_drug=True))
 
 def observed(who: Wearer, start_us: int, end_us: int, cadences_s: Mapping[str, float]) -> Observations:
     """Return what a wearer's device tells of some channels, as settled detectors get it."""
-    told = simulate(replace(who, cadences_s=dict(cadences_s), beats=False), start_us, end_us)
-    seen = np.zeros(len(told), OBSERVATION)
-    for name in OBSERVATION.names or ():
-        if name != "alarm":
-            seen[name] = getattr(told, name)
-    return seen  # the simulator tells in the order in which measurements end, then of metrics
+    # The simulator tells in the order in which measurements end, then of metrics.
+    return observations(simulate(replace(who, cadences_s=dict(cadences_s), beats=False), start_us, end_us))
 
 
 def found_by(detector: Detector[Any], seen: Observations, person: Person = NOBODY) -> list[Finding]:

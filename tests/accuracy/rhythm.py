@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.event import Priority, State
-from devices.simulator import ALWAYS, AtrialFibrillation, Ectopy, Glitch, Loss, Wearer, cohort, tell
+from devices.simulator import ALWAYS, AtrialFibrillation, Ectopy, Glitch, Loss, Wearer, cohort
 from stream.detectors.finding import Finding
-from stream.detectors.observation import OBSERVATION, Observations
+from stream.detectors.observation import Observations
 from stream.detectors.protocol import NOBODY, Detector
 from stream.detectors.rhythm_beats import beats
 from stream.detectors.rhythm_ectopy import Ectopy as EctopyBurden
@@ -37,6 +37,7 @@ from stream.detectors.rhythm_pause import Pause
 from stream.detectors.rhythm_runs import FastRun
 from stream.detectors.rhythm_slow import SlowRhythm
 from stream.detectors.rhythm_windows import IrregularRhythmPolicy, Judged, counts, ends, judge
+from tests.accuracy.people import observations, told_by
 from tests.stream.detectors.rhythm_helpers import REALDATA, annotated, ltafdb_74, samples
 from tests.stream.detectors.rhythms import IRREGULAR, REGULAR
 from vitals.clock import US_PER_S
@@ -96,15 +97,8 @@ _KINDS: Final = len(HEALTHY) + len(ECTOPY) + len(FIBRILLATION)
 
 def observed(who: Wearer, hours: float = 24.0) -> Observations:
     """Return the wearer's RR intervals as a settled detector gets them."""
-    told = tell(who, START_US, START_US + round(hours * HOUR_US)).stretches
-    parts = []
-    for one in told:
-        seen = np.zeros(len(one.samples), OBSERVATION)
-        for name in OBSERVATION.names or ():
-            if name != "alarm":
-                seen[name] = getattr(one.samples, name)
-        parts.append(seen)
-    every: Any = np.concatenate(parts)
+    told = told_by(who, START_US, START_US + round(hours * HOUR_US))
+    every: Any = np.concatenate([observations(columns) for _, columns in told])
     return every[np.argsort(every["start_us"], kind="stable")]  # type: ignore[no-any-return]
 
 

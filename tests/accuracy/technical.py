@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from alerts.event import AlertEvent, Kind, Priority, State
-from devices.simulator import ALL_CADENCES_S, CADENCES_S, FAULTS, Wearer, cohort, tell
+from devices.simulator import ALL_CADENCES_S, CADENCES_S, FAULTS, Wearer, cohort
 from stream.detectors.policy import ADULT
 from stream.detectors.registry import SECTIONS
 from stream.watch.crowd import Everyone
 from stream.watch.engine import Engine
 from stream.watch.plan import Plan
 from stream.watch.replay import replay
-from vitals.batch import BatchHeader
+from tests.accuracy.people import told_by
 from vitals.clock import US_PER_S
 
 HOUR_US: Final = 3_600 * US_PER_S
@@ -69,11 +69,7 @@ def alerts_of(people: Sequence[Wearer], hours: float) -> Told:
 
 
 def _events(plan: Plan, who: Wearer, end_us: int) -> list[AlertEvent]:
-    told = [
-        (BatchHeader(who.patient_id, one.device_id, "sim", "simulator"), one.samples)
-        for one in tell(who, START_US, end_us).stretches
-    ]
-    return list(replay(Engine(Everyone(plan)), told, step_s=30.0))
+    return list(replay(Engine(Everyone(plan)), told_by(who, START_US, end_us), step_s=30.0))
 
 
 def healthy(patients: int, hours: float, seed: int, cadences_s: Mapping[str, float] = CADENCES_S) -> dict[str, Any]:

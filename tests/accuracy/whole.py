@@ -18,11 +18,12 @@ from typing import Any, Final
 import numpy as np
 
 from alerts.event import AlertEvent, Kind, Priority
-from devices.simulator import ALL_CADENCES_S, FAULTS, Deterioration, Wearer, cohort, news2, physiology, tell, wearer
+from devices.simulator import ALL_CADENCES_S, FAULTS, Deterioration, Wearer, cohort, news2, physiology, wearer
 from stream.policy_file.policies import built_in
 from stream.watch.engine import Engine
 from stream.watch.people import CrowdSnapshot
 from stream.watch.replay import Told, replay
+from tests.accuracy.people import told_by
 from tests.stream.detectors.rhythm_helpers import ltafdb_74
 from vigil.replay.run import read_file
 from vitals.batch import BatchHeader, SampleColumns, sample_columns
@@ -53,14 +54,6 @@ class Raised:
 def watched(who: Wearer, start_us: int, end_us: int) -> list[Raised]:
     """Return what the watch says of what a wearer's devices tell."""
     return alerts(told_by(who, start_us, end_us))
-
-
-def told_by(who: Wearer, start_us: int, end_us: int) -> list[Told]:
-    """Return what a wearer's devices tell, faults included."""
-    return [
-        (BatchHeader(who.patient_id, one.device_id, "app", "simulator"), one.samples)
-        for one in tell(who, start_us, end_us).stretches
-    ]
 
 
 def alerts(told: Sequence[Told]) -> list[Raised]:

@@ -9,21 +9,20 @@ from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from stream.policy_file.policies import policies_of
 from stream.policy_file.profile import read_profile
 from stream.watch.people import PeopleSource
 from stream.watch.plan import default_plan
 from tests.conftest import REPO
-from tests.timeseries.archive.making import copied_database, migrated_database
 from tests.timeseries.making import query
+from tests.vigil.saying import Command
 from timeseries.people_reader import PeopleReader
 from tools.policy_table import DEFAULT, PAGE, SCHEMA, default_file, refreshed, schema_text
 from vigil.commands.policy import app
 from vigil.commands.profile import app as profile_app
 from vigil.crowd import NoPolicy, check_policy_file, crowd_source
-from vigil.embedded.postgres import EmbeddedPostgres
 from vigil.settings import Settings, settings
 from vitals.care_profile import CareProfile
 from vitals.errors import VigilError
@@ -31,21 +30,6 @@ from vitals.errors import VigilError
 EXAMPLES = REPO / "fixtures" / "policies"
 WARDS = EXAMPLES / "wards.toml"
 AGAIN = "run: .venv/bin/python tools/policy_table.py --write"
-
-
-@pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with migrated_database(postgres.url) as name:
-        yield name
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with copied_database(postgres.url, migrated) as database:
-        monkeypatch.setenv("DATABASE_URL", database)
-        settings.cache_clear()
-        yield database
-        settings.cache_clear()
 
 
 @pytest.fixture
@@ -58,20 +42,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "240", "TERMINAL_WIDTH": "240"})
-
-
-def said(*arguments: str) -> str:
-    done = run(*arguments)
-    assert done.exit_code == 0, (done.output, done.exception)
-    return done.stdout
-
-
-def refusal(*arguments: str) -> str:
-    done = run(*arguments)
-    assert isinstance(done.exception, VigilError), (done.output, done.exception)
-    return str(done.exception)
+COMMAND = Command(app)
+run, said, refusal = COMMAND.run, COMMAND.said, COMMAND.refusal
 
 
 def test_the_page_the_schema_and_the_default_policy_are_current() -> None:

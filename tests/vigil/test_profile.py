@@ -1,53 +1,21 @@
 """`vigil profile` as a person uses it, over a real PostgreSQL."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from stream.policy_file.profile import read_profile
 from tests.conftest import REPO
-from tests.timeseries.archive.making import copied_database, migrated_database
 from tests.timeseries.making import query
+from tests.vigil.saying import Command
 from vigil.commands.profile import app
-from vigil.embedded.postgres import EmbeddedPostgres
-from vigil.settings import settings
-from vitals.errors import VigilError
 
 EXAMPLE = REPO / "fixtures" / "policies" / "profile.toml"
 WHO = ("--by", "clinician-7", "--reason", "case 1")
 
 
-@pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with migrated_database(postgres.url) as name:
-        yield name
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with copied_database(postgres.url, migrated) as database:
-        monkeypatch.setenv("DATABASE_URL", database)
-        settings.cache_clear()
-        yield database
-        settings.cache_clear()
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "240", "TERMINAL_WIDTH": "240"})
-
-
-def said(*arguments: str) -> str:
-    done = run(*arguments)
-    assert done.exit_code == 0, (done.output, done.exception)
-    return done.stdout
-
-
-def refusal(*arguments: str) -> str:
-    done = run(*arguments)
-    assert isinstance(done.exception, VigilError), (done.output, done.exception)
-    return str(done.exception)
+COMMAND = Command(app)
+run, said, refusal = COMMAND.run, COMMAND.said, COMMAND.refusal
 
 
 def test_a_profile_is_set_shown_changed_and_ended(url: str, tmp_path: Path) -> None:

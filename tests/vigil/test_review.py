@@ -1,40 +1,22 @@
 """`vigil review` as a clinician uses it, over a real PostgreSQL; and that `vigil db rollup` looks by itself."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from stream.review_job import LookReport
-from tests.timeseries.archive.making import copied_database, migrated_database
 from tests.timeseries.making import query
 from tests.timeseries.review_world import looked, person, plan, put_days, stored
 from tests.timeseries.test_roles import login
+from tests.vigil.saying import Command
 from vigil.cli import app
-from vigil.embedded.postgres import EmbeddedPostgres
 from vigil.reviews import Hourly
 from vigil.settings import settings
-from vitals.errors import VigilError
 
 POLICY = "version = 1\nlabel = 'ours'\n[review]\ndecision_sd = {decision_sd}\n"
-
-
-@pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with migrated_database(postgres.url) as name:
-        yield name
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with copied_database(postgres.url, migrated) as database:
-        monkeypatch.setenv("DATABASE_URL", database)
-        settings.cache_clear()
-        yield database
-        settings.cache_clear()
 
 
 @pytest.fixture
@@ -49,20 +31,8 @@ def world(url: str) -> str:
     return url
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["review", *arguments], env={"COLUMNS": "240", "TERMINAL_WIDTH": "240"})
-
-
-def said(*arguments: str) -> str:
-    done = run(*arguments)
-    assert done.exit_code == 0, (done.output, done.exception)
-    return done.stdout
-
-
-def refusal(*arguments: str) -> str:
-    done = run(*arguments)
-    assert isinstance(done.exception, VigilError), (done.output, done.exception)
-    return str(done.exception)
+COMMAND = Command(app, ("review",))
+run, said, refusal = COMMAND.run, COMMAND.said, COMMAND.refusal
 
 
 def rows(*arguments: str) -> list[dict[str, Any]]:

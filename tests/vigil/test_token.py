@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner, Result
 
-from tests.timeseries.archive.making import copied_database, migrated_database
+from tests.timeseries.archive.making import migrated_database
 from tests.timeseries.making import query
 from timeseries.registry import Description, Registry
 from vigil.commands.token import app
@@ -43,15 +43,6 @@ def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
                 registry.register(device, Description(device_type="watch"))
                 registry.bind(device, patient, datetime(2026, 3, 1, tzinfo=UTC))
         yield name
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with copied_database(postgres.url, migrated) as database:
-        monkeypatch.setenv("DATABASE_URL", database)
-        settings.cache_clear()
-        yield database
-        settings.cache_clear()
 
 
 def token(*arguments: str) -> Result:
