@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.record import Headers, MalformedRecord, Record, decode_header
+from ingest.record import Headers, Record, decode_header
+from ingest.record_arrow import MalformedRecord
 from vitals.batch import SCHEMA_VERSION, BatchHeader
 from vitals.quality import Reason
 from vitals.validity import EARLIEST_US, LATEST_US

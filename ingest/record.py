@@ -7,9 +7,8 @@ that one patient's records keep their order. Headers say what a consumer must kn
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -17,36 +16,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest.record_arrow import MAX_SAMPLES, MalformedRecord, join, read_batches, without_nulls
+from ingest.record_layout import Layout, Layouts, columns_of
 from ingest.topics import MAX_MESSAGE_BYTES
 from vitals.batch import (
-    SCHEMA_MESSAGE,
     SCHEMA_VERSION,
     BatchHeader,
     SampleColumns,
-    SchemaMismatch,
-    check_nulls,
     check_schema,
-    from_arrow,
     may_have_nulls,
-    sample_columns,
     to_arrow,
 )
 from vitals.errors import VigilError
 from vitals.ids import device_id, is_opaque, patient_id
 from vitals.quality import Reason
 
-MAX_SAMPLES: Final = 10_000
-"""The most samples one record may hold: at 81 bytes each (with sample ids) it stays below `MAX_MESSAGE_BYTES`."""
-
 Headers = Sequence[tuple[str, bytes | None]]
-
-
-class MalformedRecord(VigilError):
-    """A Kafka record is none of ours: `reason` says which check it failed, the message what was expected."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,38 +99,87 @@ RawRecord = tuple[bytes | None, bytes | None, Headers | None]
 def decode_many(records: Iterable[RawRecord]) -> Decoded:
     """Decode records; those that fail stand in `failures`, their neighbours go on.
 
-    Columns are joined in Arrow before they become numpy: at 100 samples a record this is four times as fast as
-    converting each record by itself.
+    A record laid out like one before costs a few slices (`ingest.record_layout`). The others are joined in Arrow before
+    they become numpy: at 100 samples a record this is four times as fast as converting each by itself.
     """
+    opened = _Opened()
     headers: list[BatchHeader | None] = []
-    opened: list[list[pa.RecordBatch]] = []
-    failures: dict[int, MalformedRecord] = {}
     for index, (key, value, given) in enumerate(records):
         try:
-            header = decode_header(key, given)
-            batches = _open(value)
+            headers.append(decode_header(key, given))
         except MalformedRecord as error:
-            failures[index] = error
-            header, batches = None, []
-        headers.append(header)
-        opened.append(batches)
-    _take_out_nulls(headers, opened, failures)
-    counts = np.array([sum(batch.num_rows for batch in batches) for batches in opened], np.int64)
-    return Decoded(headers, counts, join([batch for batches in opened for batch in batches]), failures)
+            headers.append(None)
+            opened.failures[index] = error
+        else:
+            opened.open(index, value)
+    columns = opened.columns()
+    for index in opened.failures:
+        headers[index] = None
+    return Decoded(headers, opened.counts(len(headers)), columns, opened.failures)
 
 
-def _take_out_nulls(
-    headers: list[BatchHeader | None], opened: list[list[pa.RecordBatch]], failures: dict[int, MalformedRecord]
-) -> None:
-    """Turn records with a null where none may be into failures: looked for in all together, then one by one."""
-    if not may_have_nulls([batch for batches in opened for batch in batches]):
-        return
-    for index, batches in enumerate(opened):
+@dataclass(slots=True)
+class _Opened:
+    """Values as far as they are opened, by the index of their record: found by their layout, or read by Arrow."""
+
+    laid_out: dict[int, tuple[Layout, bytes]] = field(default_factory=dict)
+    read: dict[int, tuple[list[pa.RecordBatch], bytes]] = field(default_factory=dict)
+    failures: dict[int, MalformedRecord] = field(default_factory=dict)
+
+    def open(self, index: int, value: bytes | None) -> None:
+        layout = _LAYOUTS.find(value) if value else None
+        if layout is None:
+            self._read(index, value)
+        else:
+            self.laid_out[index] = layout, value or b""
+
+    def _read(self, index: int, value: bytes | None) -> None:
         try:
-            without_nulls(batches)
+            self.read[index] = _open(value), value or b""
         except MalformedRecord as error:
-            failures[index] = error
-            headers[index], opened[index] = None, []
+            self.failures[index] = error
+
+    def columns(self) -> SampleColumns:
+        """Return all samples in the order of their records; what is wrong with a value is found by now."""
+        quick = columns_of(list(self.laid_out.values())) if self.laid_out else None
+        if quick is None:
+            for index, (_, value) in self.laid_out.items():
+                self._read(index, value)
+            self.laid_out.clear()
+        self._take_out_nulls()
+        for batches, value in self.read.values():
+            _LAYOUTS.learn(value, batches)
+        if quick is not None and not self.read:
+            return quick
+        rest = join([batch for _, (batches, _) in sorted(self.read.items()) for batch in batches])
+        if quick is None:
+            return rest
+        record = [*self.laid_out, *sorted(self.read)]
+        order = np.argsort(np.repeat(record, self.counts(max(record) + 1)[record]), kind="stable")
+        return SampleColumns.concat([quick, rest]).take(order)
+
+    def counts(self, records: int) -> NDArray[np.int64]:
+        """Return how many samples each record has."""
+        counts = np.zeros(records, np.int64)
+        for index, (layout, _) in self.laid_out.items():
+            counts[index] = layout.rows
+        for index, (batches, _) in self.read.items():
+            counts[index] = sum(batch.num_rows for batch in batches)
+        return counts
+
+    def _take_out_nulls(self) -> None:
+        """Turn records with a null where none may be into failures: looked for in all together, then one by one."""
+        if not self.read or not may_have_nulls([batch for batches, _ in self.read.values() for batch in batches]):
+            return
+        for index, (batches, _) in list(self.read.items()):
+            try:
+                without_nulls(batches)
+            except MalformedRecord as error:
+                self.failures[index] = error
+                del self.read[index]
+
+
+_LAYOUTS: Final = Layouts()
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Headers | None) -> tuple[BatchHeader, SampleColumns]:
@@ -212,100 +246,3 @@ def _open(value: bytes | None) -> list[pa.RecordBatch]:
     if not batches:
         raise MalformedRecord(Reason.OVERSIZED, "a record holds at least one sample")
     return batches
-
-
-def read_batches(
-    value: bytes, *, check: Callable[[pa.Schema], None], most_samples: int = MAX_SAMPLES
-) -> list[pa.RecordBatch]:
-    """Return the batches of an IPC stream whose bytes nobody has looked at yet, each validated, none empty.
-
-    `check` raises `SchemaMismatch` for a schema that is not wanted; it is not asked about `SCHEMA`. Nulls are left to
-    `without_nulls`. Raises `MalformedRecord`, also for compressed buffers and more than `most_samples`.
-    """
-    try:
-        if len(value) > _LOOK_BYTES or any(magic in value for magic in FRAMES):
-            refuse_compression(value)
-        with pa.ipc.open_stream(value) as reader:
-            if not value.startswith(SCHEMA_MESSAGE):
-                check(reader.schema)
-            return _read(reader, most_samples)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error) as error:
-        raise MalformedRecord(Reason.UNDECODABLE, "the value is no readable Arrow IPC stream") from error
-    except SchemaMismatch as error:
-        raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
-
-
-MAX_BATCHES: Final = 1_000  # a batch of no samples costs its reader more than its sender
-_LOOK_BYTES: Final = 1 << 13  # in more than these the heads of messages are read sooner than frames are looked for
-FRAMES: Final = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # how zstd and LZ4 frames begin
-
-
-def refuse_compression(value: bytes) -> None:
-    """Raise `SchemaMismatch` if a batch has compressed buffers: 60 kB can hold 2 GB, allocated before it is counted.
-
-    pyarrow cannot tell, so the Flatbuffers of each message are read by hand (Message.fbs: table Message, field 2 is the
-    header; table DictionaryBatch, field 1 is its batch; table RecordBatch, field 3 is the compression).
-    """
-    for message in pa.ipc.MessageReader.open_stream(value):
-        if message.type == "schema":
-            continue
-        metadata = message.metadata.to_pybytes()
-        (root,) = struct.unpack_from("<I", metadata, 0)
-        batch = _table(metadata, root, 2)
-        if message.type == "dictionary":
-            batch = _table(metadata, batch, 1)
-        if _field(metadata, batch, 3):
-            raise SchemaMismatch("the buffers of a batch must be plain: the producer compresses")
-
-
-def _table(metadata: bytes, table: int, number: int) -> int:
-    """Return where the table stands that a field points to."""
-    at = _field(metadata, table, number)
-    return int(at + struct.unpack_from("<I", metadata, at)[0])
-
-
-def _field(metadata: bytes, table: int, number: int) -> int:
-    """Return where a field of a Flatbuffers table stands, 0 where the table does not have it."""
-    vtable = table - struct.unpack_from("<i", metadata, table)[0]
-    (size,) = struct.unpack_from("<H", metadata, vtable)
-    slot = 4 + 2 * number
-    offset = struct.unpack_from("<H", metadata, vtable + slot)[0] if slot < size else 0
-    return table + int(offset) if offset else 0
-
-
-def _read(reader: pa.RecordBatchStreamReader, most_samples: int) -> list[pa.RecordBatch]:
-    batches: list[pa.RecordBatch] = []
-    samples = 0
-    for count, batch in enumerate(reader):
-        samples += batch.num_rows
-        if samples > most_samples or count >= MAX_BATCHES:
-            raise MalformedRecord(
-                Reason.OVERSIZED, f"a record holds at most {most_samples} samples in {MAX_BATCHES} batches"
-            )
-        if not batch.num_rows:
-            continue
-        batch.validate(full=True)  # offsets and dictionary indices are untrusted bytes
-        batches.append(batch)
-    return batches
-
-
-def without_nulls(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Return batches of `SCHEMA` as they are. Raises `MalformedRecord` for a null where there may be none."""
-    try:
-        for batch in batches:
-            check_nulls(batch)
-    except SchemaMismatch as error:
-        raise MalformedRecord(Reason.SCHEMA_MISMATCH, str(error)) from error
-    return batches
-
-
-def join(batches: list[pa.RecordBatch]) -> SampleColumns:
-    """Return the samples of batches of `SCHEMA` without nulls, batch after batch; one batch is not copied."""
-    if not batches:
-        none = np.empty(0, np.int64)
-        return sample_columns(none, none.astype(np.int16), none.astype(np.float64), received_us=none)
-    try:
-        table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
-    except pa.ArrowInvalid:  # more words for metrics in these records together than one dictionary can number
-        return SampleColumns.concat([from_arrow(batch) for batch in batches])
-    return from_arrow(table.to_batches()[0])

@@ -12,7 +12,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from ingest.record import FRAMES, Headers, MalformedRecord, Record, decode_header, refuse_compression
+from ingest.record import Headers, Record, decode_header
+from ingest.record_arrow import FRAMES, MalformedRecord, refuse_compression
 from ingest.topics import MAX_MESSAGE_BYTES
 from vitals.batch import SCHEMA_VERSION, BatchHeader, SchemaMismatch
 from vitals.quality import Reason

@@ -23,7 +23,8 @@ from prometheus_client import Counter, Gauge
 
 from ingest.deletion_record import decode_deletions
 from ingest.publisher import BrokerUnreachable, Publisher
-from ingest.record import MalformedRecord, Record, encode, split
+from ingest.record import Record, encode, split
+from ingest.record_arrow import MalformedRecord
 from ingest.topics import DELETIONS, SAMPLES_BACKFILL
 from stream.kafka import MAX_BACKOFF_S, UNDECODABLE, commit, forever, group_consumer
 from timeseries.deletion_store import Mark, Open, Outcome, Standing, Told

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from ingest.record import MalformedRecord, decode, hint
+from ingest.record import decode, hint
+from ingest.record_arrow import MalformedRecord
 from stream.assemble import RawRecord
 from timeseries.model import Advance, DuplicateReason
 

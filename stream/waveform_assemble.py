@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ingest.record import Decoded, MalformedRecord, hint
+from ingest.record import Decoded, hint
+from ingest.record_arrow import MalformedRecord
 from ingest.waveform_record import decode_chunk
 from stream.assemble import Placed, RawRecord, Validated, place, records_without_consent, rejected
 from stream.validate import without_consent

@@ -212,13 +212,12 @@ def _difference(schema: pa.Schema) -> str:
 
 def from_arrow(batch: pa.RecordBatch) -> SampleColumns:
     """Return a record batch of `SCHEMA` (see `check_batch`) as numpy columns; fixed-width columns are not copied."""
-    metric = batch.column(3)
-    numbers = np.array([number_of(code or "") for code in metric.dictionary.to_pylist()] or [0], np.int16)
+    metric = batch.column(_METRIC)
     return SampleColumns(
         start_us=batch.column(0).view(pa.int64()).to_numpy(),
         duration_ms=batch.column(1).view(pa.int64()).to_numpy(),
         zone_offset_min=batch.column(2).to_numpy(),
-        metric=numbers[metric.indices.to_numpy()],
+        metric=metric_numbers(metric.dictionary)[metric.indices.to_numpy()],
         value=batch.column(4).to_numpy(),
         quality=batch.column(5).to_numpy(),
         context=batch.column(6).to_numpy(),
@@ -227,6 +226,11 @@ def from_arrow(batch: pa.RecordBatch) -> SampleColumns:
         sample_id=_ids_from_arrow(batch.column(9)),
         deleted=batch.column(10).to_numpy(zero_copy_only=False),
     )
+
+
+def metric_numbers(codes: pa.Array) -> NDArray[np.int16]:
+    """Return the catalogue's number of each code of a dictionary, never none at all."""
+    return np.array([number_of(code or "") for code in codes.to_pylist()] or [UNKNOWN_METRIC], np.int16)
 
 
 def _ids_from_arrow(ids: pa.Array) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ingest.gateway.arrow_columns import Found, bad_zones, check_columns, columns_of
 from ingest.gateway.parsed import BodyRefused, Outcome, Parsed
 from ingest.gateway.verdicts import Refusal, all_rejected
-from ingest.record import MAX_BATCHES, MalformedRecord, join, read_batches, without_nulls
+from ingest.record_arrow import MAX_BATCHES, MalformedRecord, join, read_batches, without_nulls
 from vitals.batch import SCHEMA, SchemaMismatch
 from vitals.ids import is_opaque
 from vitals.quality import Reason

@@ -14,7 +14,7 @@ from devices.adapter import Piece, Session, Tally
 from ingest.gateway.judge import judge
 from ingest.gateway.parsed import BodyRefused, Delivery, Judged, Outcome, Parsed, Retry, Status
 from ingest.gateway.ports import Notes
-from ingest.record import MalformedRecord
+from ingest.record_arrow import MalformedRecord
 from ingest.topics import ANNOTATIONS, WAVEFORMS
 from ingest.waveform_record import encode_chunk
 from vitals.access import Principal

@@ -23,7 +23,8 @@ from ingest.gateway.parts import Parts
 from ingest.gateway.policy import GatewayPolicy
 from ingest.gateway.taking import Names, Taken, adapter_of, make_safe
 from ingest.gateway.verdicts import Refusal, rejected
-from ingest.record import MalformedRecord, decode_header
+from ingest.record import decode_header
+from ingest.record_arrow import MalformedRecord
 from ingest.topics import MAX_MESSAGE_BYTES, WAVEFORMS
 from ingest.waveform_record import encode_chunk, open_chunk
 from vitals.access import Principal

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.deletion_record import decode_deletions, encode_deletions
-from ingest.record import MalformedRecord, decode_header
+from ingest.record import decode_header
+from ingest.record_arrow import MalformedRecord
 from ingest.topics import DELETIONS, MAX_MESSAGE_BYTES, TOPICS
 from vitals.batch import BatchHeader
 from vitals.ids import device_id, patient_id

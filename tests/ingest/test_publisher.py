@@ -16,7 +16,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 
 from ingest.publisher import BrokerUnreachable, Publisher, can_be_idempotent
-from ingest.record import MAX_SAMPLES, decode, encode
+from ingest.record import decode, encode
+from ingest.record_arrow import MAX_SAMPLES
 from tests.ingest.test_record import HEADER, heart_rates
 from tests.services.kafka import ApacheKafka
 from tests.services.topics import new_topic

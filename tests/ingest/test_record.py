@@ -9,18 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.record import (
-    MAX_SAMPLES,
-    MalformedRecord,
-    RawRecord,
-    Record,
-    decode,
-    decode_header,
-    decode_many,
-    encode,
-    hint,
-    split,
-)
+from ingest.record import RawRecord, Record, decode, decode_header, decode_many, encode, hint, split
+from ingest.record_arrow import MAX_SAMPLES, MalformedRecord
 from ingest.topics import MAX_MESSAGE_BYTES
 from tests.vitals.strategies import columns
 from tests.vitals.test_batch import assert_same

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ingest.record import MalformedRecord, decode, encode
+from ingest.record import decode, encode
+from ingest.record_arrow import MalformedRecord
 from ingest.waveform_record import MAX_VALUES, decode_chunk, encode_chunk
 from vitals.batch import BatchHeader, sample_columns
 from vitals.ids import device_id, patient_id

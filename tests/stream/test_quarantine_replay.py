@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from ingest.record import MAX_SAMPLES, Record, decode, encode
+from ingest.record import Record, decode, encode
+from ingest.record_arrow import MAX_SAMPLES
 from ingest.topics import MAX_MESSAGE_BYTES
 from ingest.waveform_record import decode_chunk, encode_chunk
 from stream import quarantine_replay as module

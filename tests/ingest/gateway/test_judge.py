@@ -17,7 +17,8 @@ from ingest.gateway.parse_arrow import parse_arrow
 from ingest.gateway.parse_json import parse_json
 from ingest.gateway.parsed import BodyRefused, Delivery, Judged, Outcome, Parsed, Retry, Status
 from ingest.gateway.repeats import repeats
-from ingest.record import MAX_SAMPLES, decode
+from ingest.record import decode
+from ingest.record_arrow import MAX_SAMPLES
 from ingest.topics import MAX_MESSAGE_BYTES
 from tests.vitals.test_batch import assert_same
 from vitals.access import Kind, Principal
