@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from numpy.typing import NDArray
 
 from alerts.event import AlertEvent
-from ingest.record import MalformedRecord, decode, split
+from ingest.record import decode, split
+from ingest.record_arrow import MalformedRecord
 from ingest.topics import SAMPLES_BACKFILL
 from stream.kafka import commit, group_consumer
 from stream.watch import watch_metrics as metrics
