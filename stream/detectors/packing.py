@@ -26,20 +26,26 @@ class Unpackable(VigilError):
 
 def pack(value: Any) -> Any:
     """Return `value` as JSON values. Raises TypeError for what no state may hold."""
-    if value is None or isinstance(value, str | bool | int | float):
+    kind: Any = type(value)
+    if kind is int or kind is str or kind is bool or value is None:
+        return value
+    if kind is float:
         return _number(value)
-    if isinstance(value, np.generic):
-        return _number(value.item())
+    names = _names(kind)
+    if names is not None:
+        return {name: pack(getattr(value, name)) for name in names}
     if isinstance(value, np.ndarray):
         data = np.ascontiguousarray(value)
-        return [data.dtype.descr if data.dtype.names else data.dtype.str, list(data.shape), _text(data.tobytes())]
+        return [_described(data.dtype), list(data.shape), _text(data.tobytes())]
     if isinstance(value, tuple):
         return [pack(one) for one in value]
     if isinstance(value, Mapping):
         return {str(key): pack(one) for key, one in value.items()}
-    if is_dataclass(value):
-        return {one.name: pack(getattr(value, one.name)) for one in fields(value)}
-    raise TypeError(f"a state holds no {type(value).__name__}")
+    if isinstance(value, np.generic):
+        return _number(value.item())
+    if isinstance(value, str | int | float):
+        return _number(value)
+    raise TypeError(f"a state holds no {kind.__name__}")
 
 
 def unpack(cls: type[T], held: Any) -> T:
@@ -48,6 +54,17 @@ def unpack(cls: type[T], held: Any) -> T:
         return typing.cast("T", _read(cls, held))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise Unpackable(f"no state of {cls.__name__}") from error
+
+
+@lru_cache(maxsize=256)
+def _names(cls: type) -> tuple[str, ...] | None:
+    """Return the fields of a dataclass, None of anything else."""
+    return tuple(one.name for one in fields(cls)) if is_dataclass(cls) else None
+
+
+@lru_cache(maxsize=64)
+def _described(dtype: np.dtype[Any]) -> Any:
+    return dtype.descr if dtype.names else dtype.str
 
 
 def _number(value: Any) -> Any:
