@@ -1,6 +1,6 @@
 """`make accuracy`: how well the watch sees, on simulated truth and on the recordings that are there; JSON at the end.
 
-Figures from simulation are no clinical performance. `python -m tests.accuracy [name ...] [--quick]` runs some of it.
+Figures from simulation are no clinical performance. `python -m tests.accuracy [name ...]` runs some of it.
 """
 
 from __future__ import annotations
