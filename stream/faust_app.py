@@ -20,6 +20,7 @@ from faust.types.tuples import ConsumerMessage
 
 from stream import header_names
 from stream.assemble import RawRecord
+from stream.kafka import FETCH_WAIT_MS
 from stream.recorder import Partition
 
 log = structlog.get_logger(__name__)
@@ -29,14 +30,13 @@ WhereToRead = Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]
 _BUFFER: Final = 2
 _METADATA_MS: Final = 5_000
 """Faust asks every 5 minutes: a group that forms while a broker starts again may not know its topic for so long."""
-_FETCH_WAIT_MS: Final = 50
-"""Faust hard-codes 1500: an idle partition would hold a busy one that long."""
 
 
 class _Thread(AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - aiokafka takes it only where Faust has fixed it
+        # Faust hard-codes 1500, and an idle partition would hold a busy one that long.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
         return consumer
 
     def answered_ms(self, tp: TP) -> int | None:
