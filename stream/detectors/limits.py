@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority
 from stream.detectors.observation import Observations
-from stream.detectors.sustain import Code, Timing
+from stream.detectors.sustain import BREACH, BREAK, CALM, EXERTED, HOLD, SKIP, Timing
 from vitals.quality import TRUSTWORTHY, Context
 
 MAX_AGE_S: Final = 900.0
@@ -20,10 +20,8 @@ MAX_AGE_S: Final = 900.0
 
 _NEVER: Final = Context(0)
 _NO_CONTACT: Final = int(Context.NO_CONTACT)
-# Looking a member of an enumeration up costs more than comparing ten values.
-_SKIP, _CALM, _HOLD, _BREACH, _BREAK = (
-    np.int8(one) for one in (Code.SKIP, Code.CALM, Code.HOLD, Code.BREACH, Code.BREAK)
-)
+_ASLEEP: Final = int(Context.ASLEEP)
+_SKIP, _CALM, _HOLD, _BREACH, _BREAK, _EXERTED = (np.int8(one) for one in (SKIP, CALM, HOLD, BREACH, BREAK, EXERTED))
 
 
 class Side(StrEnum):
@@ -31,6 +29,9 @@ class Side(StrEnum):
 
     ABOVE = "above"
     BELOW = "below"
+
+
+_ABOVE: Final = Side.ABOVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class LimitRule:
         if (self.asleep_threshold is None) != (self.asleep_clear is None):
             raise ValueError(f"rule {self.name}: asleep_threshold and asleep_clear belong together")
         for limit, clear in (self.waking, self.sleeping):
-            if not (clear <= limit if self.side is Side.ABOVE else clear >= limit):
+            if not (clear <= limit if self.side is _ABOVE else clear >= limit):
                 raise ValueError(f"rule {self.name}: the clearing limit lies beyond the limit")
 
     @property
@@ -88,35 +89,44 @@ class LimitRule:
         """
         pairs = (self.waking, self.sleeping)
         limits = [clear if self.suppressed_by and self.timing.recovery_s else limit for limit, clear in pairs]
-        return min(limits) if self.side is Side.ABOVE else max(limits)
+        return min(limits) if self.side is _ABOVE else max(limits)
 
     def limit_beyond(self, value: float) -> float:
         """Return the limit that a finding at `value` is told against: one that the value is beyond, if any is."""
         limits = (self.threshold, self.sleeping[0])
-        beyond = [one for one in limits if (value > one if self.side is Side.ABOVE else value < one)]
+        beyond = [one for one in limits if (value > one if self.side is _ABOVE else value < one)]
         return beyond[0] if beyond else self.threshold
 
     def codes(self, seen: Observations) -> NDArray[np.int8]:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
         value, context, (limit, clear) = seen["value"], seen["context"], self._limits(seen["context"])
-        breach, calm = (value > limit, value <= clear) if self.side is Side.ABOVE else (value < limit, value >= clear)
+        breach, calm = (value > limit, value <= clear) if self.side is _ABOVE else (value < limit, value >= clear)
         code: NDArray[np.int8] = np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
         lost = (context & _NO_CONTACT) != 0
-        exerted = ((context & self.suppressed_by.value) != 0) & ~calm
+        exerted = ((context & int(self.suppressed_by)) != 0) & ~calm
         code[seen["quality"] < TRUSTWORTHY] = _SKIP
-        code[exerted] = self._exerted
+        code[exerted] = _EXERTED if self.timing.recovery_s else _BREAK
         code[lost] = _BREAK
         code[seen["deleted"]] = _SKIP
         return code
 
-    @property
-    def _exerted(self) -> Code:
-        return Code.EXERTED if self.timing.recovery_s else Code.BREAK
+    def code(self, value: float, quality: float, context: int, *, deleted: bool) -> int:
+        """Return the meaning of one observation: the same as `codes` of it alone."""
+        if deleted or context & _NO_CONTACT:
+            return SKIP if deleted else BREAK
+        limit, clear = self.sleeping if context & _ASLEEP else (self.threshold, self.clear)
+        above = self.side is _ABOVE
+        calm = value <= clear if above else value >= clear
+        if not calm and context & int(self.suppressed_by):
+            return EXERTED if self.timing.recovery_s else BREAK
+        if calm or quality < TRUSTWORTHY:
+            return CALM if quality >= TRUSTWORTHY else SKIP
+        return BREACH if (value > limit if above else value < limit) else HOLD
 
     def _limits(self, context: Any) -> tuple[Any, Any]:
         if self.asleep_threshold is None:
             return self.threshold, self.clear
-        asleep = (context & int(Context.ASLEEP)) != 0
+        asleep = (context & _ASLEEP) != 0
         limit, clear = self.sleeping
         return np.where(asleep, limit, self.threshold), np.where(asleep, clear, self.clear)
 
@@ -141,11 +151,19 @@ class SignalRule:
 
     def codes(self, seen: Observations) -> NDArray[np.int8]:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
-        lost: Any = ((seen["context"] & int(Context.NO_CONTACT)) != 0) | (seen["quality"] == 0)
+        lost: Any = ((seen["context"] & _NO_CONTACT) != 0) | (seen["quality"] == 0)
         trusted = seen["quality"] >= TRUSTWORTHY
-        code = np.where(lost, Code.BREACH, np.where(trusted, Code.CALM, Code.HOLD)).astype(np.int8)
-        code[seen["deleted"]] = Code.SKIP
+        code: NDArray[np.int8] = np.where(lost, _BREACH, np.where(trusted, _CALM, _HOLD))
+        code[seen["deleted"]] = _SKIP
         return code
+
+    def code(self, value: float, quality: float, context: int, *, deleted: bool) -> int:  # noqa: ARG002
+        """Return the meaning of one observation: the same as `codes` of it alone."""
+        if deleted:
+            return SKIP
+        if context & _NO_CONTACT or quality == 0:
+            return BREACH
+        return CALM if quality >= TRUSTWORTHY else HOLD
 
 
 Rule = LimitRule | SignalRule

@@ -4,12 +4,13 @@
 
 The machine sees no values, only what a rule makes of each sample (`Code`). It is sequential in event time and forgets
 nothing between calls, so that cutting the samples elsewhere gives the same transitions. Work is done on runs of equal
-meaning with numpy; only a change of run costs Python.
+meaning with numpy (`advance`); only a change of run costs Python. A few samples are faster one by one
+(`stream.detectors.sustain_step`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -35,6 +36,10 @@ class Code(IntEnum):
     BREACH = 3  # beyond the limit
     BREAK = 4  # the situation changed (contact lost, exercise): what was pending no longer is
     EXERTED = 5  # as `BREAK`, and what exercise leaves behind lasts for `recovery_s`
+
+
+# Looking a member of an enumeration up costs more than comparing ten values.
+SKIP, CALM, HOLD, BREACH, BREAK, EXERTED = (int(one) for one in Code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def advance(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained
 
     Returns the new state and the transition; its `at_us` tells where to go on.
     """
-    index, exerted = 0, window.code == Code.EXERTED
+    index, exerted = 0, window.code == EXERTED
     recover_us = state.recover_us
     if recover_us is not None or exerted.any():
         window = _rested(recover_us, timing, window, exerted)
@@ -140,10 +145,11 @@ def advance(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained
             break
         state, index, done = _extend(state, timing, window, index)
         if done:
-            state, told = _complete(state, int(window.start_us[index]))
+            state, told = complete(state, int(window.start_us[index]))
             return _recovering(state, recover_us, timing, window.start_us[: index + 1][exerted[: index + 1]]), told
-    at_us = int(window.start_us[-1]) if len(window) else state.at_us
-    return _recovering(replace(state, at_us=at_us), recover_us, timing, window.start_us[exerted]), None
+    if len(window):
+        state = Sustained(int(window.start_us[-1]), state.opened_us, state.raised_us, state.run, recover_us)
+    return _recovering(state, recover_us, timing, window.start_us[exerted]), None
 
 
 def follow(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained, list[Transition]]:
@@ -159,35 +165,40 @@ def follow(state: Sustained, timing: Timing, window: Window) -> tuple[Sustained,
 
 def _rested(recover_us: int | None, timing: Timing, window: Window, exerted: NDArray[np.bool_]) -> Window:
     """Let what is a breach only until somebody has recovered be a break; calm stays calm."""
-    until = np.where(exerted, window.start_us + _recovery_us(timing), NEVER if recover_us is None else recover_us)
+    until = np.where(exerted, window.start_us + recovery_us(timing), NEVER if recover_us is None else recover_us)
     recovering = window.start_us <= np.maximum.accumulate(until)
-    code = np.where(recovering & (window.code != Code.CALM), Code.BREAK, window.code).astype(np.int8)
-    return replace(window, code=code)
+    code = np.where(recovering & (window.code != CALM), BREAK, window.code).astype(np.int8)
+    return Window(window.start_us, code, window.value, window.quality)
 
 
-def _recovery_us(timing: Timing) -> int:
+def recovery_us(timing: Timing) -> int:
+    """Return how long what exercise leaves behind lasts, us."""
     return round(timing.recovery_s * US_PER_S)
 
 
 def _recovering(state: Sustained, recover_us: int | None, timing: Timing, exerted_us: NDArray[np.int64]) -> Sustained:
     """Set until when somebody recovers who was at `recover_us` and exerted themselves at these moments."""
     if len(exerted_us):
-        recover_us = max(int(exerted_us[-1]) + _recovery_us(timing), NEVER if recover_us is None else recover_us)
+        recover_us = max(int(exerted_us[-1]) + recovery_us(timing), NEVER if recover_us is None else recover_us)
     ahead = recover_us is not None and recover_us > state.at_us
-    return replace(state, recover_us=recover_us if ahead else None)
+    return Sustained(state.at_us, state.opened_us, state.raised_us, state.run, recover_us if ahead else None)
+
+
+def _running(state: Sustained, run: Run | None) -> Sustained:
+    return Sustained(state.at_us, state.opened_us, state.raised_us, run, state.recover_us)
 
 
 def _begin(state: Sustained, window: Window, index: int) -> tuple[Sustained, int]:
     """Open a run at the first sample that can begin one, unless one goes on already."""
     if state.run is not None:
         return state, index
-    wanted = Code.BREACH if state.raised_us is None else Code.CALM
+    wanted = BREACH if state.raised_us is None else CALM
     found = window.code[index:] == wanted
     if not found.any():
         return state, index
     index += int(found.argmax())
     start = int(window.start_us[index])
-    return replace(state, run=Run(start, start)), index
+    return _running(state, Run(start, start)), index
 
 
 def _extend(state: Sustained, timing: Timing, window: Window, index: int) -> tuple[Sustained, int, bool]:
@@ -196,35 +207,38 @@ def _extend(state: Sustained, timing: Timing, window: Window, index: int) -> tup
     assert run is not None  # noqa: S101 - `_begin` has opened one
     raising = state.raised_us is None
     start, code = window.start_us[index:], window.code[index:]
-    hit = code == (Code.BREACH if raising else Code.CALM)
-    member = hit | (code == Code.HOLD) if raising else hit
+    hit = code == (BREACH if raising else CALM)
+    member = hit | (code == HOLD) if raising else hit
     member &= np.diff(start, prepend=run.last_us) <= timing.max_gap_s * US_PER_S
     length = len(member) if member.all() else int(member.argmin())
     enough = _enough(run, timing, raising, start[:length], hit[:length])
     if enough.any():
         length = int(enough.argmax()) + 1
         longer = _longer(run, window, index, length, int(hit[:length].sum()))
-        return replace(state, run=longer), index + length - 1, True
+        return _running(state, longer), index + length - 1, True
     if length < len(member):
-        return replace(state, run=None), index + length, False
+        return _running(state, None), index + length, False
     longer = _longer(run, window, index, length, int(hit.sum()))
-    return replace(state, run=longer), index + length, False
+    return _running(state, longer), index + length, False
 
 
 def _enough(
     run: Run, timing: Timing, raising: bool, start: NDArray[np.int64], hit: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Tell for each sample whether the run is long enough with it."""
-    delay_s, samples, share = (
-        (timing.delay_s, timing.min_samples, timing.min_share)
-        if raising
-        else (timing.clear_delay_s, timing.clear_samples, 0)
-    )
+    delay_s, samples, share = needed(timing, raising)
     hits = run.hits + np.cumsum(hit)
     seen = run.seen + np.arange(1, len(hit) + 1)
     lasted = start - run.since_us >= delay_s * US_PER_S
     result: NDArray[np.bool_] = hit & lasted & (hits >= samples) & (hits >= share * seen)
     return result
+
+
+def needed(timing: Timing, raising: bool) -> tuple[float, int, float]:
+    """Return for how long, in how many samples and in which share of them a run must last."""
+    if raising:
+        return timing.delay_s, timing.min_samples, timing.min_share
+    return timing.clear_delay_s, timing.clear_samples, 0.0
 
 
 def _longer(run: Run, window: Window, index: int, length: int, hits: int) -> Run:
@@ -236,10 +250,11 @@ def _longer(run: Run, window: Window, index: int, length: int, hits: int) -> Run
     return Run(run.since_us, int(window.start_us[index + length - 1]), run.seen + length, run.hits + hits, readings)
 
 
-def _complete(state: Sustained, at_us: int) -> tuple[Sustained, Transition]:
+def complete(state: Sustained, at_us: int) -> tuple[Sustained, Transition]:
+    """Return the state after its run, long enough at `at_us`, has raised or cleared, and that transition."""
     run = state.run
     assert run is not None  # noqa: S101 - only a run completes
     if state.raised_us is None or state.opened_us is None:
         told = Transition(False, run.since_us, at_us, at_us, run)
-        return Sustained(at_us, run.since_us, at_us), told
-    return Sustained(at_us), Transition(True, state.opened_us, state.raised_us, at_us, run)
+        return Sustained(at_us, run.since_us, at_us, None, state.recover_us), told
+    return Sustained(at_us, recover_us=state.recover_us), Transition(True, state.opened_us, state.raised_us, at_us, run)

@@ -203,17 +203,13 @@ class Engine:
         """Take in one record's rows."""
         plan, inbox, newest_us = patient.plan, origin.inbox, origin.newest_us
         events: list[AlertEvent] = []
-        is_late = fetch.oldest_us[record] <= newest_us - plan.lateness_us and newest_us != NEVER
-        if origin.awake or fetch.alarms[record] or is_late:
+        looks = bool(origin.awake) or fetch.alarms[record]
+        if looks or (newest_us != NEVER and fetch.oldest_us[record] <= newest_us - plan.lateness_us):
             # What was due before this record is settled before it, whenever the caller would have done so.
             if self._due.pop(patient.patient_id, None) is not None:
                 events += self._settle(patient, now_us)
             if origin.awake or fetch.alarms[record]:
-                limits = self._roster.limits_of(patient, origin)
-                doubted = partial(settled.foreseen, patient, origin, self._failures)
-                found = list(judge(origin, patient.track, limits, rows, now_us, doubted))
-                told = [Told(one, settled.origin_of(origin), LIMITS, origin.person) for one in found]
-                events += self._events(patient, told, now_us)
+                events += self._judge(patient, origin, rows, now_us)
         inbox.put(rows)
         patient.seen_us = now_us
         origin.heard_us = max(origin.heard_us, min(fetch.heard_us[record], now_us))
@@ -228,6 +224,16 @@ class Engine:
             del self._due[patient_id]
             events += self._settle(patient, now_us)
         return events
+
+    def _judge(self, patient: Patient, origin: Origin, rows: Observations, now_us: int) -> list[AlertEvent]:
+        """Judge one record's rows by the limits."""
+        limits = self._roster.limits_of(patient, origin)
+        doubted = partial(settled.foreseen, patient, origin, self._failures)
+        found = list(judge(origin, patient.track, limits, rows, now_us, doubted))
+        if not found and not patient.book.orphans:
+            return []
+        whose = settled.origin_of(origin)
+        return self._events(patient, [Told(one, whose, LIMITS, origin.person) for one in found], now_us)
 
     def _settle(self, patient: Patient, now_us: int, *, everything: bool = False) -> list[AlertEvent]:
         """Settle every origin of a patient as far as event time says, or all that waits."""

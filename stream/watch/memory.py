@@ -16,6 +16,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.detectors.limits import Rule
 from stream.detectors.observation import NOTHING, Observations
 from stream.detectors.protocol import Person
 from stream.detectors.sustain import NEVER, Sustained
@@ -32,6 +33,21 @@ OriginKey = tuple[str, str]
 
 
 @dataclass(slots=True)
+class Trail:
+    """Where each of `rules` stands before the recent samples of a series (`base`) and after each of them (`states`).
+
+    `starts_us` has the samples' starts, `alarm_us` that of the last that alarms. Nothing but what judging the samples
+    once more would give: no snapshot has it.
+    """
+
+    rules: tuple[Rule, ...]
+    base: tuple[Sustained, ...]
+    starts_us: list[int] = field(default_factory=list)
+    states: list[tuple[Sustained, ...]] = field(default_factory=list)
+    alarm_us: int = NEVER
+
+
+@dataclass(slots=True)
 class Series:
     """One metric of one origin that is looked at closely: something of it was suspicious a moment ago, or is open.
 
@@ -45,6 +61,7 @@ class Series:
     alarming: bool = False  # some of `recent` is worth a closer look
     active: dict[str, Sustained] = field(default_factory=dict)
     retrospective: set[str] = field(default_factory=set)
+    trail: Trail | None = None  # of the first of `recent`; the others are not judged yet
 
 
 def _never() -> NDArray[np.int64]:
