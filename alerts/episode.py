@@ -76,7 +76,8 @@ def fold(episode: Episode | None, event: AlertEvent) -> Episode:
     told = episode.told | {news_of(event)}
     if newest == episode.event and told == episode.told:
         return episode
-    return _reopen(episode.model_copy(update={"event": newest, "told": told}))
+    goes_on = episode.event.retrospective and not newest.retrospective and newest.state is not State.CLEARED
+    return _reopen(episode.model_copy(update={"event": newest, "told": told}), goes_on=goes_on)
 
 
 def _order(event: AlertEvent) -> tuple[object, ...]:
@@ -84,10 +85,13 @@ def _order(event: AlertEvent) -> tuple[object, ...]:
     return (event.changed_at, event.state.rank, event.priority.rank, not event.retrospective, event.to_bytes())
 
 
-def _reopen(episode: Episode) -> Episode:
-    """Acknowledging never mutes a higher priority (CLINICAL): then the episode waits for a person again."""
+def _reopen(episode: Episode, *, goes_on: bool) -> Episode:
+    """Acknowledging never mutes a higher priority (CLINICAL), nor that what was seen as an old finding goes on now.
+
+    Then the episode waits for a person again.
+    """
     seen = episode.acknowledged_priority
-    if seen is None or episode.event.priority.rank <= seen.rank:
+    if seen is None or (episode.event.priority.rank <= seen.rank and not goes_on):
         return episode
     nobody = {"acknowledged_by": None, "acknowledged_at": None, "acknowledged_priority": None}
     return episode.model_copy(update=nobody)

@@ -1,15 +1,17 @@
-"""An alert as the page shows it. Pure: the words are the alert's own, the drawing is its evidence."""
+"""An alert as the page shows it. Pure: the words are the alert's own, drawing and facts are its evidence."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from alerts.event import Evidence
 from console import plot
 from console.moment import Moment, Now
+from console.why import Fact, facts
 from console.words import metric_name, number, unit_sign
 from timeseries.console_model import StoredAlert
 from vitals.catalogue import BY_CODE
@@ -32,7 +34,10 @@ class EvidencePlot:
 
 @dataclass(frozen=True, slots=True)
 class AlertView:
-    """One alert. `state`: `raised`, `acknowledged` or `cleared`."""
+    """One alert. `state`: `raised`, `acknowledged` or `cleared`.
+
+    `sentence` is what it said while it was open, as far as that was kept; `ended` is what it said when it cleared.
+    """
 
     alert_id: str
     patient_id: str
@@ -41,6 +46,7 @@ class AlertView:
     kind: str
     metric: str
     sentence: str
+    ended: str | None
     state: str
     raised: Moment
     measured: Moment
@@ -49,10 +55,13 @@ class AlertView:
     acknowledged_by: str | None
     retrospective: bool
     plot: EvidencePlot | None
+    why: tuple[Fact, ...]
 
 
 def alert_view(alert: StoredAlert, now: Now) -> AlertView:
     """Return the view of a stored alert."""
+    evidence = _evidence(alert.raised_evidence or alert.evidence)
+    is_kept = alert.state == "cleared" and alert.raised_sentence is not None
     state = "cleared" if alert.state == "cleared" else "raised" if alert.acknowledged_at is None else "acknowledged"
     return AlertView(
         alert_id=alert.alert_id,
@@ -61,7 +70,8 @@ def alert_view(alert: StoredAlert, now: Now) -> AlertView:
         priority_word=_PRIORITIES.get(alert.priority, "Unknown"),
         kind=_KINDS.get(alert.kind, "Other"),
         metric=metric_name(alert.metric),
-        sentence=alert.sentence,
+        sentence=(alert.raised_sentence if is_kept else None) or alert.sentence,
+        ended=alert.sentence if is_kept else None,
         state=state,
         raised=now.moment(alert.raised_at),
         measured=now.moment(alert.measured_at),
@@ -69,21 +79,25 @@ def alert_view(alert: StoredAlert, now: Now) -> AlertView:
         acknowledged=None if alert.acknowledged_at is None else now.moment(alert.acknowledged_at),
         acknowledged_by=alert.acknowledged_by,
         retrospective=alert.retrospective,
-        plot=_evidence_plot(alert),
+        plot=_evidence_plot(alert.metric, evidence),
+        why=facts(alert, evidence, now),
     )
 
 
 def evidence_of(alert: StoredAlert) -> Evidence | None:
-    """Return the alert's evidence; None for one that another version wrote and this one does not read."""
+    """Return the alert's newest evidence; None for one that another version wrote and this one does not read."""
+    return _evidence(alert.evidence)
+
+
+def _evidence(stored: Mapping[str, Any]) -> Evidence | None:
     try:
-        return Evidence.model_validate(alert.evidence)
+        return Evidence.model_validate(stored)
     except ValidationError:
         return None
 
 
-def _evidence_plot(alert: StoredAlert) -> EvidencePlot | None:
-    evidence = evidence_of(alert)
-    if evidence is None or not evidence.readings or alert.metric not in BY_CODE:
+def _evidence_plot(metric: str, evidence: Evidence | None) -> EvidencePlot | None:
+    if evidence is None or not evidence.readings or metric not in BY_CODE:
         return None
     points = sorted((reading.at.timestamp(), reading.value) for reading in evidence.readings)
     limit = evidence.threshold
@@ -94,7 +108,7 @@ def _evidence_plot(alert: StoredAlert) -> EvidencePlot | None:
         path=plot.line(points, scale, _JOIN_S),
         limit_y=None if limit is None else scale.y(limit),
         limit=said_limit,
-        says=_said(alert.metric, [value for _, value in points], unit, said_limit),
+        says=_said(metric, [value for _, value in points], unit, said_limit),
     )
 
 

@@ -2,7 +2,8 @@
 
 A group of its own: with the database down it waits (and tries again, for ever), while alerts go on being dispatched and
 delivered. Offsets are committed after the database's commit, and every row has a key of its own: nothing is lost,
-nothing stands there twice. What is of the synthetic patient (`stream.heartbeat`) is told to nobody and kept nowhere.
+nothing stands there twice. What is of the synthetic patient (`stream.heartbeat`) is told to nobody and kept nowhere;
+what is for review alone is kept by `stream.review_job`, and stands on no console.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol
 import structlog
 from prometheus_client import Counter
 
-from alerts.event import AlertEvent
+from alerts.event import AlertEvent, Audience
 from alerts.notification import DeliveryAttempt, Notification
 from ingest.topics import ALERTS, NOTIFICATIONS, NOTIFICATIONS_STATUS
 from stream.kafka import MAX_BACKOFF_S, commit, decoded, forever, group_consumer
@@ -124,7 +125,7 @@ def _count(counter: Counter, page: Page) -> None:
 def _enter(page: Page, topics: Topics, record: Any) -> None:
     if record.topic == topics.alerts:
         event = decoded(_SERVICE, AlertEvent, record)
-        page.alerts += [] if event is None else [alert_row(event)]
+        page.alerts += [] if event is None or event.audience is Audience.REVIEW else [alert_row(event)]
     elif record.topic == topics.notifications:
         notification = decoded(_SERVICE, Notification, record)
         page.notifications += [] if notification is None else [notification_row(notification)]
@@ -155,6 +156,7 @@ def alert_row(event: AlertEvent) -> AlertRow:
         individualised=event.individualised,
         evidence=event.evidence.model_dump_json(),
         sentence=event.sentence,
+        policy=event.policy,
     )
 
 

@@ -14,8 +14,8 @@ from timeseries.one_connection import OneConnection
 from timeseries.queries import load
 
 _SQL: Final = load("alerts")
-# SQLSTATE classes in which the very same rows may be taken later: see timeseries/store.py; 42P01: not migrated yet.
-_TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "42P01", "XX")
+# SQLSTATE classes in which the very same rows may be taken later (timeseries/store.py); 42P01, 42703: not migrated yet.
+_TRANSIENT: Final = ("08", "53", "55", "57", "58", "40", "25006", "42P01", "42703", "XX")
 
 
 class AlertRow(TypedDict):
@@ -40,6 +40,7 @@ class AlertRow(TypedDict):
     individualised: bool
     evidence: str
     sentence: str
+    policy: str
 
 
 class NotificationRow(TypedDict):

@@ -31,7 +31,11 @@ class LatestValue:
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
-    """An alert as stored: its words and times are those of its newest event; `evidence` is that event's JSON."""
+    """An alert as stored: its words and times are those of its newest event; `evidence` is that event's JSON.
+
+    `raised_sentence` and `raised_evidence` are of its newest event while it was open, `policy` is what it was found by;
+    None where nobody kept them.
+    """
 
     alert_id: str
     patient_id: str
@@ -52,6 +56,10 @@ class StoredAlert:
     evidence: Mapping[str, Any]
     acknowledged_by: str | None
     acknowledged_at: datetime | None
+    device_id: str = ""
+    policy: str | None = None
+    raised_sentence: str | None = None
+    raised_evidence: Mapping[str, Any] | None = None
 
 
 class Level(StrEnum):

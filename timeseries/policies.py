@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -52,6 +52,11 @@ class PolicyBook:
     def all(self, version: int | None = None) -> list[AppliedPolicy]:
         """Return every policy (or one version), oldest first."""
         return [AppliedPolicy(*row) for row in self._connection.execute(_SQL["policies"], {"version": version})]
+
+    def unknown(self, patients: Iterable[str]) -> list[str]:
+        """Return those of these patients of whom nothing is known: never measured, bound, or given a profile."""
+        named = {"patients": sorted(patients)}
+        return [row[0] for row in self._connection.execute(_SQL["unknown_patients"], named)]
 
     def apply(
         self,

@@ -58,7 +58,9 @@
   function keepPlace(change) {
     const held = document.activeElement, id = held && held.id;
     const typed = [...document.querySelectorAll("main input:not([type=hidden])")].map((i) => [i.id, i.value]);
+    const opened = [...document.querySelectorAll("main details[open]")].map((d) => d.id);
     change();
+    for (const one of opened) document.getElementById(one)?.setAttribute("open", "");
     for (const [inputId, value] of typed) {
       const input = document.getElementById(inputId);
       if (input && value && !input.value) input.value = value;

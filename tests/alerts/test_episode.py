@@ -63,6 +63,14 @@ def test_a_higher_priority_waits_for_a_person_again_and_the_same_does_not() -> N
     assert fold(episode, HIGHER).acknowledged_by is None
 
 
+def test_what_was_seen_as_an_old_finding_and_goes_on_now_waits_for_a_person_again() -> None:
+    old = acknowledge(fold(None, an_event(retrospective=True)), "nurse-7", at(70))
+    assert fold(old, an_event(changed_s=80, retrospective=True)).state is EpisodeState.ACKNOWLEDGED
+    now = fold(old, an_event(changed_s=90))
+    assert (now.state, now.acknowledged_by) == (EpisodeState.RAISED, None)
+    assert fold(old, an_event(State.CLEARED, 120)).acknowledged_by == "nurse-7"
+
+
 def test_what_was_told_live_is_no_news_in_retrospect_and_the_other_way_round_it_is() -> None:
     old = an_event(retrospective=True)
     assert not is_news(fold(None, RAISED), old)

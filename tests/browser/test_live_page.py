@@ -71,6 +71,21 @@ def test_a_new_alert_appears_without_a_reload_and_is_announced(site: Site, look:
     assert "n-4" in page.locator(".alert input:visible").evaluate_all("fields => fields.map(f => f.value)")
 
 
+def test_what_somebody_opened_stays_open(site: Site, look: Open) -> None:
+    page = look(site.address)
+    expect(page.locator("#live-word")).to_have_text("Live")
+    first = page.locator(".alert").first
+    opened = first.locator("details").get_attribute("id")
+    before = first.element_handle()
+    first.locator("summary").click()
+    expect(page.locator(f"#{opened}")).to_contain_text("heart_rate_very_high, version 1")
+    raised = site.raise_alert("p-6642", "Something new was seen.")
+    expect(page.locator(f"#alert-{raised}")).to_be_visible(timeout=10_000)
+    assert before is not None
+    assert not before.evaluate("one => one.isConnected")  # its age counts on: it was replaced
+    expect(page.locator(f"#{opened}")).to_have_attribute("open", "")
+
+
 def test_an_alert_on_an_open_patient_page_appears_too(site: Site, look: Open) -> None:
     page = look(f"{site.address}/patients/p-6642")
     expect(page.locator("#live-word")).to_have_text("Live")

@@ -63,11 +63,62 @@ async def test_an_alert_tells_priority_kind_times_and_evidence(visit: Visit) -> 
     assert 'class="limit"' in html
 
 
+async def test_an_alert_says_why_so_that_a_person_can_judge_it(visit: Visit) -> None:
+    at = NOW - ago(minutes=2)
+    readings = [(at + ago(seconds=5 * k), 121.0 + k) for k in range(10)]
+    event = alert("p-1", at, readings=readings, changed_at=NOW - ago(seconds=12), retrospective=True)
+    evidence = event.evidence.model_copy(
+        update={"quality": 0.75, "figures": {"longest_s": 42.0, "events_3": 7.0, "last_spo2_at": "03:09"}}
+    )
+    event = event.model_copy(update={"evidence": evidence, "policy": "ward 4 v3", "rule_version": 2})
+    async with visit(World(patients=["p-1"], alerts=[event])) as client:
+        said = words(piece((await client.get("/")).text, event.alert_id))
+    for expected in (
+        "Rule heart_rate_high, version 2", "Limits not individualised", "Policy ward 4 v3", "Device strap-1",
+        "Window 03:10:44 UTC to 03:12:32 UTC (2 min)", "Samples 10", "Values 121 to 130, last 130 /min (the newest 10)",
+        "Limit 120 /min", "Lowest quality 0.75 of 1", "Longest 42 s", "Events 3 7", "Last spo2 at 03:09",
+        "it is not happening now",
+    ):  # fmt: skip
+        assert expected in said
+
+
+async def test_a_cleared_alert_still_says_what_it_was_raised_by(visit: Visit) -> None:
+    at = NOW - ago(minutes=20)
+    raised = alert("p-1", at, readings=[(at, 131.0)])
+    over = alert(
+        "p-1", at, state=State.CLEARED, changed_at=NOW - ago(minutes=3), readings=[(NOW - ago(minutes=3), 96.0)],
+        sentence="Heart rate is no longer above 120 /min; last value 96 /min.",
+    )  # fmt: skip
+    world = World(patients=["p-1"], alerts=[over], raised={over.alert_id: raised})
+    async with visit(world) as client:
+        page = words((await client.get("/patients/p-1")).text)
+    history = page[page.index("Priority Raised What State") :]
+    assert history.index(raised.sentence) < history.index(over.sentence) < history.index("Values 131 /min")
+    assert "Cleared 03:09:44 UTC" in history
+
+
+async def test_a_cleared_alert_of_which_only_the_end_was_kept_says_that(visit: Visit) -> None:
+    over = alert("p-1", NOW - ago(minutes=9), state=State.CLEARED, changed_at=NOW, sentence="It is over.")
+    async with visit(World(patients=["p-1"], alerts=[over])) as client:
+        page = words((await client.get("/patients/p-1")).text)
+    assert page.count("It is over.") == 2  # in the table, and as the name of what opens
+
+
+async def test_somebody_who_only_tells_beats_is_not_said_to_tell_nothing(visit: Visit) -> None:
+    world = World(samples=[Sample("p-1", "rr_interval", NOW - ago(seconds=4), 800)])
+    async with visit(world) as client:
+        for path in ("/", "/patients/p-1"):
+            page = words((await client.get(path)).text)
+            assert "No vital sign has arrived" not in page
+            assert "Nothing that is measured has a tile here" in page
+
+
 async def test_a_technical_alert_reads_as_one(visit: Visit) -> None:
     event = alert("p-1", NOW - ago(minutes=2), kind=Kind.TECHNICAL, threshold=None, sentence="Sensor: not measured.")
     async with visit(World(alerts=[event])) as client:
         html = piece((await client.get("/")).text, event.alert_id)
     assert "Technical" in words(html)
+    assert "about the measuring, not about the person" in words(html)
     assert "<figure" not in html
 
 

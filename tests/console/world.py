@@ -41,12 +41,14 @@ class Sample:
 
 @dataclass
 class World:
-    """What was measured and alerted. `down`: the database does not answer."""
+    """What was measured and alerted; `raised`: what was said of alerts that have cleared while they were open, by alert
+    id. `down`: the database does not answer."""
 
     patients: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     alerts: list[AlertEvent] = field(default_factory=list)
     acknowledged: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    raised: dict[str, AlertEvent] = field(default_factory=dict)
     down: bool = False
 
 
@@ -158,7 +160,11 @@ class FakeReader:
         return {*self.world.patients, *(sample.patient for sample in self.world.samples)}
 
     def _alerts(self) -> list[StoredAlert]:
-        return [stored(one, *self.world.acknowledged.get(one.alert_id, (None, None))) for one in self.world.alerts]
+        return [self._stored(one) for one in self.world.alerts]
+
+    def _stored(self, one: AlertEvent) -> StoredAlert:
+        by, at = self.world.acknowledged.get(one.alert_id, (None, None))
+        return stored(one, by, at, self.world.raised.get(one.alert_id))
 
     def _latest(self, patients: Sequence[str]) -> tuple[LatestValue, ...]:
         newest: dict[tuple[str, str, str, str], Sample] = {}
@@ -168,14 +174,19 @@ class FakeReader:
         return tuple(LatestValue(*k, s.time, s.value, s.quality, s.context) for k, s in sorted(newest.items()))
 
 
-def stored(event: AlertEvent, by: str | None = None, at: datetime | None = None) -> StoredAlert:
+def stored(
+    event: AlertEvent, by: str | None = None, at: datetime | None = None, raised: AlertEvent | None = None
+) -> StoredAlert:
+    said = event if event.state is not State.CLEARED else raised
     return StoredAlert(
         alert_id=event.alert_id, patient_id=event.patient_id, kind=event.kind, priority=event.priority, rule=event.rule,
         rule_version=event.rule_version, metric=event.metric, state=event.state, opened_at=event.opened_at,
         raised_at=event.raised_at, changed_at=event.changed_at, cleared_at=event.cleared_at,
         measured_at=event.measured_at, retrospective=event.retrospective, individualised=event.individualised,
         sentence=event.sentence, evidence=event.evidence.model_dump(mode="json"), acknowledged_by=by,
-        acknowledged_at=at,
+        acknowledged_at=at, device_id=event.origin.device_id, policy=event.policy,
+        raised_sentence=None if said is None else said.sentence,
+        raised_evidence=None if said is None else said.evidence.model_dump(mode="json"),
     )  # fmt: skip
 
 
@@ -212,7 +223,7 @@ def put(url: str, world: World, *, copy: bool = True) -> None:
         _derive(connection)
         for event in world.alerts:
             by, at = world.acknowledged.get(event.alert_id, (None, None))
-            put_alert(connection, event, by, at)
+            put_alert(connection, event, by, at, world.raised.get(event.alert_id))
 
 
 def _put_keys(connection: psycopg.Connection[Any], world: World) -> dict[str, int]:
@@ -278,12 +289,18 @@ def _rows(samples: Sequence[Sample], keys: dict[str, int]) -> Rows:
 
 
 def put_alert(
-    connection: psycopg.Connection[Any], event: AlertEvent, by: str | None = None, at: datetime | None = None
+    connection: psycopg.Connection[Any],
+    event: AlertEvent,
+    by: str | None = None,
+    at: datetime | None = None,
+    raised: AlertEvent | None = None,
 ) -> None:
-    untold = {"schema_version", "origin", "evidence", "audience", "review_by", "policy"}  # the ledger keeps none of it
+    untold = {"schema_version", "origin", "evidence", "audience", "review_by"}  # the ledger keeps none of it
+    said = event if event.state is not State.CLEARED else raised
     values = event.model_dump(mode="json", exclude=untold)
     values |= event.origin.model_dump() | {"evidence": event.evidence.model_dump_json()}
     values |= {"acknowledged_by": by, "acknowledged_at": at, "acknowledged_priority": by and event.priority}
+    values |= {"raised_sentence": said and said.sentence, "raised_evidence": said and said.evidence.model_dump_json()}
     names = ", ".join(values)
     marks = ", ".join(f"%({name})s" for name in values)
     connection.execute("DELETE FROM alerts WHERE alert_id = %s", (event.alert_id,))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from psycopg.rows import dict_row
 
 from alerts.channels import LogChannel, Try, WebhookChannel
-from alerts.event import AlertEvent, Kind, Priority, State
+from alerts.event import AlertEvent, Audience, Kind, Priority, State
 from alerts.notification import Notification, Outcome
 from alerts.routing import LOG, WEBHOOK, default_policy
 from stream import dispatch, ledger, notifier
@@ -111,6 +112,13 @@ async def test_the_ledger_waits_for_the_database_and_leaves_out_only_what_is_ref
     assert set(store.rows) == {("alert", events[0].alert_id), ("alert", events[2].alert_id)}
 
 
+def test_what_is_for_review_alone_is_not_in_the_ledger() -> None:
+    page = Page()
+    for event in (an_event(), an_event(patient="p2").model_copy(update={"audience": Audience.REVIEW})):
+        ledger._enter(page, Topics(), SimpleNamespace(topic=Topics().alerts, value=event.to_bytes()))
+    assert [row["patient_id"] for row in page.alerts] == ["p1"]
+
+
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +145,25 @@ async def test_the_later_event_wins_in_the_table_too(database: str) -> None:
     assert row["evidence"]["samples"] == 60
 
 
+async def test_what_was_said_while_it_was_open_outlasts_the_end(database: str) -> None:
+    migrate(database)
+    raised = an_event().model_copy(update={"policy": "ward 4 v3"})
+    higher = an_event(State.ESCALATED, 80, priority=Priority.HIGH, sentence="Heart rate above 150 /min.")
+    higher = higher.model_copy(update={"policy": "ward 4 v4"})
+    over = an_event(State.CLEARED, 120, sentence="Heart rate is no longer above 130 /min.")
+    over = over.model_copy(update={"policy": "ward 4 v5"})  # in force when it ended
+    async with PostgresAlertStore(database) as store:
+        await keep(store, raised)
+        (row,) = rows(database, "SELECT * FROM alerts")
+        assert (row["policy"], row["raised_sentence"]) == ("ward 4 v3", raised.sentence)
+        await keep(store, higher, over, over)
+        await keep(store, an_event(State.CLEARED, patient="p2"))
+    mine, other = rows(database, "SELECT * FROM alerts ORDER BY patient_id")
+    assert (mine["sentence"], mine["raised_sentence"], mine["policy"]) == (over.sentence, higher.sentence, "ward 4 v4")
+    assert mine["raised_evidence"]["window_end"] == "2026-11-21T10:01:20Z"
+    assert (other["raised_sentence"], other["raised_evidence"]) == (None, None)
+
+
 async def test_an_acknowledgement_stays_until_the_priority_rises(database: str) -> None:
     migrate(database)
     event = an_event()
@@ -147,6 +174,18 @@ async def test_an_acknowledgement_stays_until_the_priority_rises(database: str) 
         await keep(store, an_event(changed_s=70))
         assert [one["acknowledged_by"] for one in await store.open_alerts()] == ["nurse-7"]
         await keep(store, an_event(State.ESCALATED, 80, priority=Priority.HIGH))
+        assert [one["acknowledged_by"] for one in await store.open_alerts()] == [None]
+
+
+async def test_an_old_finding_that_was_seen_and_goes_on_now_waits_again(database: str) -> None:
+    migrate(database)
+    old = an_event(retrospective=True)
+    async with PostgresAlertStore(database) as store:
+        await keep(store, old)
+        assert await store.acknowledge(old.alert_id, "nurse-7", START)
+        await keep(store, an_event(changed_s=70, retrospective=True))
+        assert [one["acknowledged_by"] for one in await store.open_alerts()] == ["nurse-7"]
+        await keep(store, an_event(changed_s=80))
         assert [one["acknowledged_by"] for one in await store.open_alerts()] == [None]
 
 

@@ -215,12 +215,17 @@ CREATE TABLE alerts (
     acknowledged_priority text,
     stored_at timestamp with time zone NOT NULL DEFAULT now(),
     evidence_taken boolean NOT NULL DEFAULT false,  -- alert_evidence had a row for this alert, though its policy may have let it go since.
+    raised_sentence text,  -- What it said when it was last told as open; NULL: only its end is known, or it is older than this column.
+    raised_evidence jsonb,  -- The evidence of that: evidence is of the newest event, which after the end is the clearing.
+    policy text,  -- Label and version of the policy by which it was found; NULL: older than this column.
     CONSTRAINT alerts_pkey PRIMARY KEY (alert_id),
     CONSTRAINT alerts_acknowledged_priority_check CHECK ((acknowledged_priority = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
     CONSTRAINT alerts_check CHECK (((cleared_at IS NOT NULL) = (state = 'cleared'::text))),
     CONSTRAINT alerts_check1 CHECK (((acknowledged_by IS NULL) = (acknowledged_at IS NULL))),
     CONSTRAINT alerts_kind_check CHECK ((kind = ANY (ARRAY['technical'::text, 'physiological'::text]))),
     CONSTRAINT alerts_priority_check CHECK ((priority = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
+    CONSTRAINT alerts_raised_evidence_check CHECK ((jsonb_typeof(raised_evidence) = 'object'::text)),
+    CONSTRAINT alerts_raised_sentence_check CHECK ((raised_sentence <> ''::text)),
     CONSTRAINT alerts_state_check CHECK ((state = ANY (ARRAY['raised'::text, 'escalated'::text, 'cleared'::text])))
 );
 CREATE INDEX alerts_open ON public.alerts USING btree (raised_at DESC) WHERE (state <> 'cleared'::text);

@@ -1,13 +1,15 @@
 -- name: put_alert
 -- The later event counts: by time, then by state, priority and being live. An acknowledgement stays, unless the
--- priority rose beyond what was acknowledged.
+-- priority rose beyond what was acknowledged, or an old finding turned out to go on now. What was said while it was open stays beside what is said of its end.
 INSERT INTO alerts AS a (
     alert_id, patient_id, kind, priority, rule, rule_version, metric, device_id, source_app, state, opened_at, raised_at,
-    changed_at, cleared_at, measured_at, retrospective, individualised, evidence, sentence
+    changed_at, cleared_at, measured_at, retrospective, individualised, evidence, sentence, policy, raised_evidence,
+    raised_sentence
 ) VALUES (
     %(alert_id)s, %(patient_id)s, %(kind)s, %(priority)s, %(rule)s, %(rule_version)s, %(metric)s, %(device_id)s,
     %(source_app)s, %(state)s, %(opened_at)s, %(raised_at)s, %(changed_at)s, %(cleared_at)s, %(measured_at)s,
-    %(retrospective)s, %(individualised)s, %(evidence)s::jsonb, %(sentence)s
+    %(retrospective)s, %(individualised)s, %(evidence)s::jsonb, %(sentence)s, %(policy)s,
+    CASE WHEN %(state)s <> 'cleared' THEN %(evidence)s::jsonb END, CASE WHEN %(state)s <> 'cleared' THEN %(sentence)s END
 )
 ON CONFLICT (alert_id) DO UPDATE SET
     priority = excluded.priority,
@@ -22,12 +24,18 @@ ON CONFLICT (alert_id) DO UPDATE SET
     individualised = excluded.individualised,
     evidence = excluded.evidence,
     sentence = excluded.sentence,
+    policy = CASE WHEN excluded.state = 'cleared' THEN coalesce(a.policy, excluded.policy) ELSE excluded.policy END,
+    raised_evidence = coalesce(excluded.raised_evidence, a.raised_evidence),
+    raised_sentence = coalesce(excluded.raised_sentence, a.raised_sentence),
     stored_at = now(),
-    acknowledged_by = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+    acknowledged_by = CASE WHEN (a.retrospective AND NOT excluded.retrospective AND excluded.state <> 'cleared')
+        OR array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
         > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_by END,
-    acknowledged_at = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+    acknowledged_at = CASE WHEN (a.retrospective AND NOT excluded.retrospective AND excluded.state <> 'cleared')
+        OR array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
         > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_at END,
-    acknowledged_priority = CASE WHEN array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
+    acknowledged_priority = CASE WHEN (a.retrospective AND NOT excluded.retrospective AND excluded.state <> 'cleared')
+        OR array_position(ARRAY['low', 'medium', 'high'], excluded.priority)
         > array_position(ARRAY['low', 'medium', 'high'], a.acknowledged_priority) THEN NULL ELSE a.acknowledged_priority END
 WHERE (excluded.changed_at, array_position(ARRAY['raised', 'escalated', 'cleared'], excluded.state),
        array_position(ARRAY['low', 'medium', 'high'], excluded.priority), NOT excluded.retrospective)

@@ -44,7 +44,8 @@ SELECT patient_id FROM alerts WHERE patient_id = %(patient)s AND patient_id <> '
 -- name: open_alerts
 -- What waits for a person first, then by priority, then the newest.
 SELECT alert_id, patient_id, kind, priority, rule, rule_version, metric, state, opened_at, raised_at, changed_at, cleared_at,
-       measured_at, retrospective, individualised, sentence, evidence, acknowledged_by, acknowledged_at
+       measured_at, retrospective, individualised, sentence, evidence, acknowledged_by, acknowledged_at, device_id, policy,
+       raised_sentence, raised_evidence
 FROM alerts
 WHERE state <> 'cleared'
 ORDER BY acknowledged_at IS NOT NULL, CASE priority WHEN 'high' THEN 0 WHEN 'medium' THEN 1 ELSE 2 END,
@@ -54,7 +55,8 @@ LIMIT %(limit)s;
 -- name: patient_alerts
 -- One person's alerts, open ones first, then the newest.
 SELECT alert_id, patient_id, kind, priority, rule, rule_version, metric, state, opened_at, raised_at, changed_at, cleared_at,
-       measured_at, retrospective, individualised, sentence, evidence, acknowledged_by, acknowledged_at
+       measured_at, retrospective, individualised, sentence, evidence, acknowledged_by, acknowledged_at, device_id, policy,
+       raised_sentence, raised_evidence
 FROM alerts
 WHERE patient_id = %(patient)s
 ORDER BY state = 'cleared', raised_at DESC, alert_id

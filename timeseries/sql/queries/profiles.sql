@@ -54,3 +54,8 @@ WHERE %(version)s::integer IS NULL OR version = %(version)s ORDER BY version;
 -- name: policy_in_force
 SELECT version, label, sha256, body, applied_by, applied_at, reason, changes FROM policy_versions
 ORDER BY version DESC LIMIT 1;
+
+-- name: unknown_patients
+-- Those of these ids that are nobody's yet.
+SELECT named FROM unnest(%(patients)s::text[]) AS named
+WHERE NOT EXISTS (SELECT FROM patients p WHERE p.patient_id = named) ORDER BY named;
