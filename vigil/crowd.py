@@ -45,11 +45,12 @@ async def crowd_source(config: Settings, stack: AsyncExitStack) -> PeopleSource:
 def check_policy_file(config: Settings) -> None:
     """Raise `NoPolicy` or `FileRefused` where VIGIL_POLICY_FILE is set and cannot be gone by."""
     from stream.policy_file.policies import policies_of
+    from stream.policy_file.reading import read_bounded
 
     if config.policy_file is None:
         return
     try:
-        body = config.policy_file.read_bytes()
+        body = read_bounded(config.policy_file)
     except OSError as error:
         raise NoPolicy(f"VIGIL_POLICY_FILE cannot be read ({type(error).__name__}): {config.policy_file}") from None
     policies_of(body, str(config.policy_file))

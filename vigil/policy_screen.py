@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from vigil.quarantine_screen import console
+
+_SHOWN: Final = 20
 
 if TYPE_CHECKING:
     from stream.policy_file.policies import Policies
@@ -30,7 +32,8 @@ def show_effective(patient: str, policies: Policies, profile: CareProfile, *, as
         return
     out = console()
     ward = policies.ward_of(patient)
-    out.print(f"{policies.told}; {'in no ward' if ward is None else f'ward {ward}'}; {_individual(profile)}")
+    where = "in no ward" if ward is None else f"ward {ward}"
+    out.print(escape(f"{policies.told}; {where}; {_individual(profile)}"))
     table = _table("field", "value", "from")
     for row in found:
         table.add_row(*map(escape, row))
@@ -41,6 +44,24 @@ def _individual(profile: CareProfile) -> str:
     if not profile.individualised:
         return "no care profile: not individualised"
     return f"care profile version {profile.version}{', a child: adult rules find nothing' if profile.is_child else ''}"
+
+
+def show_taken_out(policies: Policies) -> None:
+    """Say what a policy switches off, and for whom: nobody should find out by what was not told."""
+    from stream.policy_file.faults import dotted
+
+    for source, units in policies.taken_out().items():
+        who = "for everybody" if source == "deployment" else f"for {source}"
+        typer.echo(f"takes out {who}: {', '.join(map(dotted, units))}")
+    if policies.is_blind():
+        typer.echo("no rule and no detector is left: by this policy somebody is watched for nothing at all")
+
+
+def show_unknown(unknown: Sequence[str]) -> None:
+    """Say whom a policy names of whom nothing is known: with a wrong id what was meant holds for nobody."""
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        typer.echo(f"nobody of these ids is known yet: {', '.join(unknown[:_SHOWN])}{more}")
 
 
 def show_differences(changes: Sequence[tuple[str, str | None, str | None]]) -> None:

@@ -46,12 +46,13 @@ def policies_in_force(config: Settings) -> Policies:
 
     from stream.policy_file.faults import FileRefused
     from stream.policy_file.policies import built_in, policies_of
+    from stream.policy_file.reading import read_bounded
     from timeseries.policies import PolicyBook
     from vigil.crowd import check_policy_file
 
     if config.policy_file is not None:
         check_policy_file(config)
-        return policies_of(config.policy_file.read_bytes(), str(config.policy_file))
+        return policies_of(read_bounded(config.policy_file), str(config.policy_file))
     with psycopg.connect(config.database(), autocommit=True) as connection:
         applied = PolicyBook(connection).in_force()
     try:

@@ -22,6 +22,17 @@ _WORD: Final = re.compile(r"[a-z][a-z0-9_]*")
 ENGINE: Final = ("engine",)
 REVIEW: Final = ("review",)
 _LEVELS: Final = frozenset({"threshold", "clear"})
+_BOUNDS: Final[Mapping[str, tuple[float, float, str]]] = {
+    "max_age_s": (60, 14_400, "older is not now, younger would never page"),
+    "delay_s": (0, 86_400, "later nobody would be told"),
+    "clear_delay_s": (0, 86_400, "later nothing would end"),
+    "settle_every_s": (1, 300, "detectors look so often"),
+    "lateness_s": (0, 300, "detectors wait so long"),
+    "silence_s": (1, 600, "detectors wait so long"),
+    "max_waiting": (16, 4_096, "it is memory of each device"),
+    "max_recent": (8, 1_024, "it is memory of each series"),
+}
+"""What numbers of these names may be, wherever they stand: beyond it a rule is off unsaid, or nothing is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class Judge:
 
     def unit(self, unit: Unit, leaves: Mapping[Path, Leaf]) -> tuple[Any, list[Fault]]:
         """Return what a unit makes (None with faults) and what is wrong with it."""
-        faults = [*self._missing(unit, leaves), *self.levels(unit, leaves)]
+        faults = [*self._missing(unit, leaves), *self.beyond(unit, leaves)]
         if faults:
             return None, faults
         try:
@@ -146,7 +157,17 @@ class Judge:
             says = f"a rule that is no default needs {', '.join(lacking)} too"
             yield Fault(self._lines[path], path, "missing", says)
 
-    def levels(self, unit: Unit, leaves: Mapping[Path, Leaf]) -> list[Fault]:
+    def beyond(self, unit: Unit, leaves: Mapping[Path, Leaf]) -> list[Fault]:
+        """Return the faults of numbers that are none to go by, each for itself."""
+        return [*self._levels(unit, leaves), *self._bounds(unit, leaves)]
+
+    def _bounds(self, unit: Unit, leaves: Mapping[Path, Leaf]) -> Iterator[Fault]:
+        for path, leaf in leaves.items():
+            low, high, why = _BOUNDS.get(path[-1], (0.0, 0.0, ""))
+            if why and leaf.prefix is not None and not low <= leaf.value <= high:
+                yield self.at((*leaf.prefix, *unit, *path), f"{path[-1]} lies within {low:g} to {high:g}: {why}")
+
+    def _levels(self, unit: Unit, leaves: Mapping[Path, Leaf]) -> list[Fault]:
         """Return the faults of limits beyond what the metric can mean: they would never be crossed, or always."""
         metric = BY_CODE.get(unit[2]) if unit[0] in RULES else None
         if metric is None:

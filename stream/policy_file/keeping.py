@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from stream.policy_file.faults import FileRefused
 from stream.policy_file.policies import Policies, built_in, policies_of
+from stream.policy_file.reading import read_bounded
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class FileWatch:
             is_settled, self._seen = seen == self._seen or self._given is None, seen
             if seen == self._given or not is_settled:
                 return None
-            body = self._path.read_bytes()
+            body = read_bounded(self._path)
         except OSError as error:
             if self._seen is not None:
                 RELOADS.labels("unreadable").inc()

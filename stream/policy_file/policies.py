@@ -97,6 +97,24 @@ class Policies:
         """Return every patient whom the file names."""
         return {*self._members, *(patient for _, patient in self._builds if patient)}
 
+    def taken_out(self) -> dict[str, list[Path]]:
+        """Return the rules and detectors that do not take part, by the layer that takes them out, deployment first."""
+        found: dict[str, list[Path]] = {}
+        for built in self._builds.values():
+            for unit, leaves in built.stack.items():
+                if not is_enabled(leaves):
+                    units = found.setdefault(leaves["enabled",].source, [])
+                    units += [unit] if unit not in units else []
+        return found
+
+    def is_blind(self) -> bool:
+        """Tell whether anybody is watched for nothing at all."""
+        watched = {"detectors", *RULES}
+        return any(
+            not any(unit[0] in watched and is_enabled(leaves) for unit, leaves in built.stack.items())
+            for built in self._builds.values()
+        )
+
     def plan_of(self, patient_id: str) -> Plan:
         """Return what a person is watched by, before their care profile: the engine lays that over the limits, and
         detectors read it (`stream.detectors.policy.for_profile`)."""
@@ -224,7 +242,7 @@ class _Compiler:
         for unit in touched:
             is_bad = unit in self._layers[name].bad  # what it would make is not what was meant
             thing, faults = (
-                (None, self._judge.levels(unit, stack[unit])) if is_bad else self._judge.unit(unit, stack[unit])
+                (None, self._judge.beyond(unit, stack[unit])) if is_bad else self._judge.unit(unit, stack[unit])
             )
             self.faults += faults
             if not faults and not is_bad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pathlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from stream.policy_file.document import MAX_BYTES, MAX_DEPTH, MAX_LINE, OF_PATH,
 from stream.policy_file.faults import Fault, FaultKind, FileRefused, Path, no_such
 from stream.policy_file.locate import Lines
 from stream.policy_file.shape import Plain, flat
+from vitals.synthetic import PATIENT as SYNTHETIC
 
 _AT: Final = re.compile(
     r"^(?P<says>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL
@@ -53,6 +55,12 @@ class Document:
     faults: tuple[Fault, ...] = ()
 
 
+def read_bounded(path: pathlib.Path) -> bytes:
+    """Return what a file holds, or so much of it that `parsed` sees that it is too large. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
 def parsed(data: bytes | str, file: str) -> tuple[str, dict[str, Any], Lines]:
     """Return a TOML file's text, its tables and where they stand. Raises `FileRefused`."""
     raw = data.encode() if isinstance(data, str) else data
@@ -63,7 +71,7 @@ def parsed(data: bytes | str, file: str) -> tuple[str, dict[str, Any], Lines]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise FileRefused(file, [Fault(line, (), "syntax", "the file is no UTF-8 text")]) from None
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # as Windows begins and ends lines
     long = [number for number, line in enumerate(text.split("\n"), 1) if len(line) > MAX_LINE]
     if long:
         says = f"the line is longer than {MAX_LINE} characters"
@@ -217,7 +225,9 @@ def allowed_at(model: type[BaseModel], path: Path) -> list[str]:
 
 
 def _memberships(tables: Mapping[str, Any], lines: Lines) -> Iterator[Fault]:
-    """Tell who is a member twice: then nobody could say which ward's limits hold."""
+    """Tell who is a member twice: then nobody could say which ward's limits hold. And who is nobody."""
+    for kind in ("ward", "patient"):
+        yield from _synthetic(tables.get(kind), (kind,), lines)
     held = tables.get("ward")
     seen: dict[str, int] = {}
     for name, ward in held.items() if isinstance(held, dict) else ():
@@ -228,6 +238,18 @@ def _memberships(tables: Mapping[str, Any], lines: Lines) -> Iterator[Fault]:
                 yield Fault(lines[path], path, "member", says)
             elif isinstance(one, str):
                 seen[one] = lines[path]
+
+
+def _synthetic(held: Any, path: Path, lines: Lines) -> Iterator[Fault]:
+    """Tell where the synthetic patient stands: what a policy says of it holds for nobody."""
+    says = f"{SYNTHETIC} is the synthetic patient, which no policy changes"
+    for name, one in held.items() if isinstance(held, dict) else ():
+        if path == ("patient",) and name == SYNTHETIC:
+            yield Fault(lines[(*path, name)], (*path, name), "member", says)
+        for index, member in enumerate(_list(one.get("members") if isinstance(one, dict) else None)):
+            if path == ("ward",) and member == SYNTHETIC:
+                where = (*path, name, "members", str(index))
+                yield Fault(lines[where], where, "member", says)
 
 
 def refuse(document: Document, faults: tuple[Fault, ...]) -> None:

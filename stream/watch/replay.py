@@ -34,15 +34,17 @@ def replay(
     *,
     step_s: float = STEP_S,
     finish: bool = True,
+    until_us: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[AlertEvent]:
     """Yield the alert events of what devices told, in the order in which they are raised.
 
     Samples come in the order of their `received_us`, however they lie in `told`. `finish` settles what still waits at
-    the end, so that an episode of the last seconds is seen. `progress` is told the time (us) now and then.
+    the end, so that an episode of the last seconds is seen. With `until_us` the clock goes on until then, so that a
+    silence after the last sample is seen. `progress` is told the time (us) now and then.
     """
-    parts = [(header, columns.take(np.argsort(columns.received_us, kind="stable"))) for header, columns in told]
-    ticks = _ticks([columns.received_us for _, columns in parts], step_s)
+    parts = [(header, _in_turn(columns)) for header, columns in told]
+    ticks = _ticks([columns.received_us for _, columns in parts], step_s, until_us)
     cuts = [np.searchsorted(columns.received_us, ticks, side="right") for _, columns in parts]
     asked_us, now_us = 0, 0
     for at, tick in enumerate(ticks.tolist()):
@@ -59,6 +61,13 @@ def replay(
         yield from engine.finish(now_us)
 
 
+def _in_turn(columns: SampleColumns) -> SampleColumns:
+    """Return samples in the order in which they were received; the same ones, uncopied, where they are already."""
+    received = columns.received_us
+    is_sorted = bool((received[1:] >= received[:-1]).all())
+    return columns if is_sorted else columns.take(np.argsort(received, kind="stable"))
+
+
 def _fetch(engine: Engine, parts: Sequence[Told], cuts: Sequence[tuple[int, int]], now_us: int) -> list[AlertEvent]:
     fresh = [
         (header, columns.take(np.arange(first, last)))
@@ -72,10 +81,12 @@ def _fetch(engine: Engine, parts: Sequence[Told], cuts: Sequence[tuple[int, int]
     return engine.see([header for header, _ in fresh], counts, columns, now_us)
 
 
-def _ticks(received: Sequence[NDArray[np.int64]], step_s: float) -> NDArray[np.int64]:
+def _ticks(received: Sequence[NDArray[np.int64]], step_s: float, until_us: int | None) -> NDArray[np.int64]:
     """Return the times (us) at which the clock stands: the grid wherever something came, and for a while after."""
     step_us = round(step_s * US_PER_S)
     came = np.unique(np.concatenate([-(-one // step_us) for one in received])) if received else np.empty(0, np.int64)
+    if until_us is not None and len(came):
+        came = np.union1d(came, max(until_us // step_us, came[-1]))
     after = np.union1d(np.arange(0, _QUIET_S, step_s), np.arange(_QUIET_S, _SILENCE_S, _LOOK_S))
     after = np.unique(np.ceil(after / step_s).astype(np.int64))
     gap = np.diff(came)

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
+import psycopg
 import pytest
+from psycopg import sql
 from typer.testing import CliRunner
 
 from stream.policy_file.policies import policies_of
@@ -132,6 +134,32 @@ def test_a_policy_is_applied_once_and_recorded(url: str, tmp_path: Path) -> None
     assert [row[:3] for row in rows] == [(1, "u-1", "case 1"), (2, "u-2", "case 2")]
     assert {"field": "version", "before": "1", "after": "2"} in rows[1][3]
     assert "version 7 was never applied" in refusal("show", "7")
+
+
+def test_what_is_taken_out_and_who_is_unknown_is_said_before_it_is_in_force(url: str) -> None:
+    who = ("--by", "u-1", "--reason", "case 1")
+    assert "takes out for ward home: detectors.monitoring" in said("check", str(WARDS))
+    dry = said("apply", str(WARDS), *who, "--dry-run")
+    assert "takes out for ward home: detectors.monitoring" in dry
+    assert "nobody of these ids is known yet: p-0101, p-0102" in dry
+    query(url, "INSERT INTO patients (patient_id) VALUES ('p-0101') RETURNING 1")
+    told = said("apply", str(WARDS), *who)
+    assert "nobody of these ids is known yet: p-0102" in told
+    assert "p-0101" not in told.partition("nobody of these")[2].splitlines()[0]
+
+
+def test_a_label_of_brackets_is_shown_as_it_stands(alone: None, tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text('version = 1\nlabel = "[bold] ward [/] 4"\n')
+    assert "[bold] ward [/] 4 v1" in said("show", str(file), "--patient", "p-1")
+
+
+def test_another_role_than_the_owner_is_told_so(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET role = 'vigil_heartbeat'").format(name))
+    assert "only the owner of the tables" in refusal("history")
+    assert "only the owner of the tables" in Command(profile_app).refusal("show", "p-1")
 
 
 def test_what_is_wrong_is_never_applied(url: str, tmp_path: Path) -> None:

@@ -45,6 +45,10 @@ def _book() -> Iterator[PolicyBook]:
             yield PolicyBook(connection)
     except psycopg.errors.UndefinedTable:
         raise PoliciesUnavailable("the database has no policies yet: run vigil db migrate") from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise PoliciesUnavailable(
+            "only the owner of the tables puts policies in force: this DATABASE_URL is another role"
+        ) from None
     except psycopg.OperationalError as error:
         state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
         raise PoliciesUnavailable(f"the database does not answer{state}; nothing was changed") from None
@@ -52,9 +56,12 @@ def _book() -> Iterator[PolicyBook]:
 
 @app.command()
 def check(file: File) -> None:
-    """Say whether a file is a policy; if not, every error by line and field."""
+    """Say whether a file is a policy; if not, every error by line and field. And what it takes out."""
+    from vigil import policy_screen as screen
+
     policies = _read(file)[1]
     typer.echo(f"{file}: {policies.told}: no error; {_extent(policies)}")
+    screen.show_taken_out(policies)
 
 
 @app.command()
@@ -122,6 +129,8 @@ def apply(
             return
         changes = differences(before, document)
         screen.show_differences(changes)
+        screen.show_taken_out(policies)
+        screen.show_unknown(book.unknown(policies.named()))
         if dry_run:
             return
         told = [{"field": name, "before": old, "after": new} for name, old, new in changes]
@@ -158,8 +167,10 @@ def _read(file: Path) -> tuple[str, Policies]:
 
 
 def _bytes(file: Path) -> bytes:
+    from stream.policy_file.reading import read_bounded
+
     try:
-        return file.read_bytes()
+        return read_bounded(file)
     except OSError as error:
         raise NoSuchPolicy(f"{file} cannot be read ({type(error).__name__})") from None
 

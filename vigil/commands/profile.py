@@ -36,6 +36,10 @@ def _profiles(who: str) -> Iterator[Profiles]:
             yield Profiles(connection, who)
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise ProfilesUnavailable("the database has no care profiles yet: run vigil db migrate") from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise ProfilesUnavailable(
+            "only the owner of the tables keeps care profiles: this DATABASE_URL is another role"
+        ) from None
     except psycopg.OperationalError as error:
         state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
         raise ProfilesUnavailable(f"the database does not answer{state}; nothing was changed") from None
@@ -50,9 +54,10 @@ def set_(
 ) -> None:
     """Let a profile hold from now on, in the place of the one before. The watch knows within seconds."""
     from stream.policy_file.profile import read_profile
+    from stream.policy_file.reading import read_bounded
 
     try:
-        body = file.read_bytes()
+        body = read_bounded(file)
     except OSError as error:
         raise NoSuchPolicy(f"{file} cannot be read ({type(error).__name__})") from None
     profile = read_profile(body, str(file))

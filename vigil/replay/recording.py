@@ -16,7 +16,8 @@ from vitals.errors import VigilError
 
 RELATIVE_BASE_US: Final = 1_578_268_800 * US_PER_S
 """2020-01-06, a Monday, 00:00 UTC: where a recording begins that only counts seconds from its own start."""
-MAX_SAMPLES: Final = 50_000_000
+MAX_SAMPLES: Final = 20_000_000
+"""A sample takes up to 150 bytes while it is replayed."""
 
 
 class UnreadableRecording(VigilError):

@@ -2,8 +2,10 @@
 
 Text: one number a line, or a time and then the interval (`time,rr`, `time rr label`), as `ann2rr` and most tools write
 them; `#` begins a remark. Intervals whose median is below 20 are seconds, else milliseconds. A first column that rises
-all the way is the time of the beat that ends the interval, in seconds. The annotation format is MIT's (WFDB
-Programmer's Guide, annot(5)): 16-bit words, six bits of code and ten of samples since the last annotation.
+all the way is the time of the beat that ends the interval, in seconds or in milliseconds, as its steps agree with the
+intervals; where they agree in neither it is no time. One column that rises all the way is the times of beats. Times
+above 1e8 s are since 1970. The annotation format is MIT's (WFDB Programmer's Guide, annot(5)): 16-bit words, six bits
+of code and ten of samples since the last annotation.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
 # Codes that mark a beat (WFDB, ecgcodes.h: NORMAL to SVESC, and the rarer ones up to 41).
 _BEATS: Final = frozenset({*range(1, 14), 25, 30, 31, 34, 35, 38, 41})
 _SECONDS_BELOW: Final = 20.0
+_SURELY: Final = 8
+"""So many lines that only rise are no intervals, and show whether times and intervals agree."""
+_AGREED: Final = 0.1
+_SINCE_1970_S, _LATEST_S, _LARGEST = 1e8, 1e11, 1e15
 _LONGEST_MS: Final = 86_400_000.0
 _LONGEST_S: Final = 100 * 366 * 86_400.0
 """Of a whole recording: what times beyond it say cannot be counted in microseconds."""
@@ -92,25 +98,62 @@ def _numbers(line: str) -> list[float] | None:
 def _timed(table: NDArray[np.float64], refused: Counter[str]) -> Recording:
     """Return the recording of rows of two numbers, NaN for a second one that is missing."""
     first, second = table[:, 0], table[:, 1]
-    if np.isnan(second).any() or not (first[1:] > first[:-1]).all():
+    does_rise = bool((first[1:] > first[:-1]).all())
+    if np.isnan(second).any():
+        return _beats_at(first) if does_rise and len(first) >= _SURELY else _lasting(first, refused)
+    if not does_rise:
         return _lasting(first, refused)
     rr_ms, note = _milliseconds(second)
+    times_s = _seconds(first, rr_ms)
+    if times_s is None:
+        return _lasting(second, refused, "the first column does not agree with the intervals: it is taken for no time")
     # Halved before they are subtracted: two times may be farther apart than a float can say.
-    fine = _possible(rr_ms, refused) & (first / 2 - first[0] / 2 <= _LONGEST_S / 2)
+    fine = _possible(rr_ms, refused) & (times_s / 2 - times_s[0] / 2 <= _LONGEST_S / 2)
     refused["time"] += len(fine) - int(fine.sum()) - refused["interval"]
-    rr_ms, at_s = rr_ms[fine], first[fine]
-    end_us = RELATIVE_BASE_US + np.round((at_s - at_s[:1]) * US_PER_S).astype(np.int64)
+    rr_ms, at_s = rr_ms[fine], times_s[fine]
+    end_us = _absolute(at_s)
     return _recorded(end_us - np.round(rr_ms * 1_000).astype(np.int64), rr_ms, [note, "times are the first column's"])
 
 
-def _lasting(rr: NDArray[np.float64], refused: Counter[str]) -> Recording:
+def _seconds(times: NDArray[np.float64], rr_ms: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return times in seconds, None where their steps do not agree with the intervals in seconds or milliseconds."""
+    if len(times) < _SURELY:
+        return times
+    step, typical = np.diff(np.clip(times, -_LARGEST, _LARGEST)), float(np.median(rr_ms))
+    for per_s in (1.0, 1_000.0):
+        apart = min(float(np.median(np.abs(step * 1_000 / per_s - rr))) for rr in (rr_ms[1:], rr_ms[:-1]))
+        if apart <= _AGREED * typical:
+            return times / per_s
+    return None
+
+
+def _absolute(at_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return microseconds UTC of seconds since 1970, or from the start."""
+    if len(at_s) and _SINCE_1970_S <= at_s[0] <= _LATEST_S:
+        return np.round(at_s * US_PER_S).astype(np.int64)
+    return RELATIVE_BASE_US + np.round((at_s - at_s[:1]) * US_PER_S).astype(np.int64)
+
+
+def _beats_at(times: NDArray[np.float64]) -> Recording:
+    """Return the intervals between the times of beats."""
+    beats_s = np.clip(times, -_LARGEST, _LARGEST)
+    if float(np.median(np.diff(beats_s))) >= _SECONDS_BELOW:
+        beats_s = beats_s / 1_000
+    beats_s = beats_s[beats_s / 2 - beats_s[0] / 2 <= _LONGEST_S / 2]
+    at_us = _absolute(beats_s)
+    return _recorded(
+        at_us[:-1], np.round(np.diff(at_us) / 1_000, 3), [f"the column rises: {len(at_us):,} times of beats"]
+    )
+
+
+def _lasting(rr: NDArray[np.float64], refused: Counter[str], *notes: str) -> Recording:
     rr_ms, note = _milliseconds(rr)
     rr_ms = rr_ms[_possible(rr_ms, refused)]
     ends_us = np.cumsum(np.round(rr_ms * 1_000).astype(np.int64))
     fine = ends_us <= round(_LONGEST_S * US_PER_S)
     refused["time"] += len(fine) - int(fine.sum())
     begins = RELATIVE_BASE_US + np.concatenate(([0], ends_us[:-1])).astype(np.int64)[: len(ends_us)]
-    return _recorded(begins[fine], rr_ms[fine], [note])
+    return _recorded(begins[fine], rr_ms[fine], [note, *notes])
 
 
 def _possible(rr_ms: NDArray[np.float64], refused: Counter[str]) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alerts.event import AlertEvent
 from stream.policy_file.policies import Policies, built_in, policies_of
+from stream.policy_file.reading import read_bounded
 from stream.watch.engine import Engine
 from stream.watch.people import CrowdSnapshot
 from stream.watch.replay import Told, replay
@@ -42,16 +43,38 @@ def replay_file(
     quiet: bool = False,
 ) -> None:  # fmt: skip
     """Replay a file and print its alerts. Raises `UnreadableRecording`, `FileRefused` for the policy."""
-    read = read_file(file)
-    told, refused = accepted(read)
-    days = patient_days([(PATIENT, told[1])])
     policies = built_in() if policy is None else read_policy(policy)
+    read = read_file(file)
+    samples = len(read.columns)
+    told, refused = accepted(read)
+    if not len(told[1]):
+        raise UnreadableRecording(_nothing(file, refused))
+    days = patient_days([(PATIENT, told[1])])
     events = fire([told], policies, {PATIENT: profile}, quiet=quiet)
     print_events(events)
     if not quiet:
         out = screen()
-        show_reading(out, Recording(told[1], notes=read.notes), len(read.columns), refused)
+        show_reading(out, Recording(told[1], notes=read.notes), samples, refused)
         show(out, [(policies.told, burden(events, days or 1.0))], days, plot)
+
+
+_WANTED: Final = {
+    "time": "times are ISO 8601, or numbers",
+    "value": "values are numbers such as 36.6",
+    "quality": "quality is 0 to 1",
+    "unknown_metric": "metrics are codes of the catalogue such as heart_rate",
+    "out_of_range": "values are in the catalogue's units",
+}
+
+
+def _nothing(file: Path, refused: Counter[str]) -> str:
+    """Say why there is nothing to replay: that nothing fired would be no answer."""
+    told = "; ".join(
+        f"{count:,} {reason}" + (f" ({_WANTED[reason]})" if reason in _WANTED else "")
+        for reason, count in sorted(refused.items())
+        if count
+    )
+    return f"{file.name} holds no sample that can be replayed" + (f"; left out: {told}" if told else "")
 
 
 def read_file(file: Path) -> Recording:
@@ -73,21 +96,23 @@ def accepted(read: Recording) -> tuple[Told, Counter[str]]:
     refused = Counter(read.refused)
     for code, count in zip(*np.unique(codes[codes > 0], return_counts=True), strict=True):
         refused[str(REASONS[int(code)])] += int(count)
-    return (_HEADER, read.columns.take(codes == 0)), refused
+    good = codes == 0
+    return (_HEADER, read.columns if good.all() else read.columns.take(good)), refused
 
 
 def read_policy(path: Path) -> Policies:
     """Return a policy file. Raises `UnreadableRecording` where it cannot be read at all, `FileRefused`."""
     try:
-        return policies_of(path.read_bytes(), str(path))
+        return policies_of(read_bounded(path), str(path))
     except OSError as error:
         raise UnreadableRecording(f"{path} cannot be read ({type(error).__name__})") from None
 
 
 def fire(
-    told: Sequence[Told], policies: Policies, profiles: dict[str, CareProfile], *, quiet: bool = True
-) -> list[AlertEvent]:
-    """Return what a policy fires on samples, by the production engine."""
+    told: Sequence[Told], policies: Policies, profiles: dict[str, CareProfile], *, quiet: bool = True,
+    until_us: int | None = None,
+) -> list[AlertEvent]:  # fmt: skip
+    """Return what a policy fires on samples, by the production engine, until they end or later (`until_us`)."""
     engine = Engine(CrowdSnapshot(policies, People(profiles=profiles)))
     if not any(len(columns) for _, columns in told):
         return []
@@ -98,7 +123,7 @@ def fire(
         def tell(now_us: int) -> None:
             step.update(step.task_ids[0], completed=(now_us - first) / max(last - first, 1))
 
-        return list(replay(engine, told, progress=tell))
+        return list(replay(engine, told, until_us=until_us, progress=tell))
 
 
 def print_events(events: Sequence[AlertEvent]) -> None:

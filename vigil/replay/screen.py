@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from html import escape as html
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from alerts.wording import NOTICE
@@ -33,46 +34,64 @@ def show_reading(out: Console, read: Recording, samples: int, refused: dict[str,
     out.print(f"{samples:,} samples over {read.hours:.1f} h" + (f"; left out: {told}" if told else ""))
 
 
+def show_warm_up(out: Console, days: float, samples: int) -> None:
+    """Say how many samples were read, and how much of what lies before the wanted time came first."""
+    said = f"the clock began {days:.1f} days earlier, so that baselines are known" if days > 0 else "without a warm-up"
+    out.print(f"[dim]{samples:,} samples; {said}[/]")
+
+
 def show_burden(out: Console, sides: Sequence[Side], days: float) -> None:
-    """Print one row a rule; of two sides beside each other."""
+    """Print one row a rule; of two sides each figure beside the other's."""
     rules = list(dict.fromkeys(one.rule for _, found in sides for one in found))
-    out.print(f"\nAlarm burden over {days:.2f} patient-days" + (": " + " against ".join(name for name, _ in sides)))
+    names = [name if len(sides) == 1 else f"{sign} is {name}" for sign, (name, _) in zip("AB", sides, strict=False)]
+    out.print(f"\nAlarm burden over {days:.2f} patient-days" + (": " + escape(", ".join(names))))
     if not rules:
         out.print("nothing fired")
         return
-    out.print(_table(sides, rules))
+    out.print(_table(sides, rules) if len(sides) == 1 else _compared(sides, rules))
     out.print(f"[dim]{NOTICE}[/]")
 
 
-def _table(sides: Sequence[Side], rules: Sequence[str]) -> Table:
+def _compared(sides: Sequence[Side], rules: Sequence[str]) -> Table:
+    """Return a table of what fired (A) and what would have (B), narrow enough for a terminal of 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rule")
-    table.add_column("kind")
-    several = len(sides) > 1
-    for name, _ in sides:
-        of = f" ({name})" if several else ""
-        for column in ("alerts", "a patient-day", "paging", "retrospective", "cleared", "open, min"):
-            if not several or column in {"alerts", "a patient-day", "paging"}:
-                table.add_column(column + of, justify="right")
-    table.add_column("")
-    most = max(one.per_day for _, found in sides for one in found)
+    table.add_column("rule", no_wrap=True)
+    for column in ("alerts", "a day", "paging"):
+        for sign in "AB":
+            table.add_column(f"{column}\n{sign}", justify="right", no_wrap=True)
+    table.add_column("alerts\nB - A", justify="right", no_wrap=True)
     for rule in rules:
         pair = [next((one for one in found if one.rule == rule), None) for _, found in sides]
-        kind = next(one.kind for one in pair if one is not None)
-        cells = [cell for one in pair for cell in _cells(one, several=several)]
-        newest = pair[-1].per_day if pair[-1] is not None else 0.0
-        table.add_row(rule, kind.value, *cells, "█" * round(_BAR * newest / most) if most else "")
+        cells = [("0", "0", "0") if one is None else _compact(one) for one in pair]
+        fired, would = (0 if one is None else one.raised for one in pair)
+        beside = [cell for both in zip(*cells, strict=True) for cell in both]
+        table.add_row(rule, *beside, f"{would - fired:+,}" if would != fired else "")
     return table
 
 
-def _cells(one: Burden | None, *, several: bool) -> list[str]:
-    if one is None:
-        return ["0", "0", "0"] if several else ["0"] * 6
-    cells = [f"{one.raised:,}", f"{one.per_day:.2f}", f"{one.paging:,}"]
-    if several:
-        return cells
+def _compact(one: Burden) -> tuple[str, str, str]:
+    return f"{one.raised:,}", f"{one.per_day:.2f}", f"{one.paging:,}"
+
+
+def _table(sides: Sequence[Side], rules: Sequence[str]) -> Table:
+    """Return a table of one side."""
+    found = {one.rule: one for one in sides[0][1]}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("rule", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    for column in ("alerts", "a patient-day", "paging", "retrospective", "cleared", "open, min"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    most = max(one.per_day for one in found.values())
+    for rule in rules:
+        one = found[rule]
+        table.add_row(rule, one.kind.value, *_cells(one), "█" * round(_BAR * one.per_day / most) if most else "")
+    return table
+
+
+def _cells(one: Burden) -> list[str]:
     lasted = "" if one.open_min is None else f"{one.open_min:.0f}"
-    return [*cells, f"{one.retrospective:,}", f"{100 * one.cleared:.0f} %", lasted]
+    return [*_compact(one), f"{one.retrospective:,}", f"{100 * one.cleared:.0f} %", lasted]
 
 
 def write_plot(path: Path, sides: Sequence[Side], days: float) -> None:
@@ -87,7 +106,7 @@ def write_plot(path: Path, sides: Sequence[Side], days: float) -> None:
     ]
     for row, rule in enumerate(rules):
         y = 48 + row * _ROW_PX
-        parts.append(f'<text x="{_LEFT_PX - 12}" y="{y + 18}" text-anchor="end">{escape(rule)}</text>')
+        parts.append(f'<text x="{_LEFT_PX - 12}" y="{y + 18}" text-anchor="end">{html(rule)}</text>')
         for side, (_, found) in enumerate(sides):
             one = next((each for each in found if each.rule == rule), None)
             parts += _bar(one, y + 3 + side * 13, 11 if len(sides) > 1 else 20, most, _COLOURS[side % 2])
@@ -96,7 +115,7 @@ def write_plot(path: Path, sides: Sequence[Side], days: float) -> None:
     for side, (name, _) in enumerate(sides):
         y = height - 18 * (len(sides) - side)
         parts.append(f'<rect x="16" y="{y - 10}" width="12" height="12" fill="{_COLOURS[side % 2]}"/>')
-        parts.append(f'<text x="34" y="{y}">{escape(name)} (full: pages; pale: does not)</text>')
+        parts.append(f'<text x="34" y="{y}">{html(name)} (full: pages; pale: does not)</text>')
     path.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
 
 

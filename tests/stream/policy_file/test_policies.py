@@ -217,3 +217,30 @@ max_age_s = "x"
 clear = 10
 """)
     assert [fault.line for fault in refused.value.faults] == [6, 8, 9]
+
+
+def test_what_is_taken_out_is_told_by_whom_it_concerns() -> None:
+    policies = policies_of("""version = 1
+label = "x"
+[limits.spo2_low.spo2]
+enabled = false
+[ward.home]
+members = ["p1"]
+detectors.monitoring.enabled = false
+[ward.rehab]
+members = ["p2"]
+limits.spo2_low.spo2.enabled = true
+""")
+    assert policies.taken_out() == {
+        "deployment": [("limits", "spo2_low", "spo2")], "ward home": [("detectors", "monitoring")],
+    }  # fmt: skip
+    assert not policies.is_blind()
+    assert built_in().taken_out() == {}
+
+
+def test_a_policy_that_takes_out_everything_is_told() -> None:
+    units = [unit for unit in default_stack() if unit[0] in {"limits", "signals", "detectors"}]
+    text = 'version = 1\nlabel = "x"\n' + "".join(f"[{'.'.join(unit)}]\nenabled = false\n" for unit in units)
+    policies = policies_of(text)
+    assert policies.is_blind()
+    assert policies.taken_out() == {"deployment": units}

@@ -1,10 +1,13 @@
 """What is wrong with a file is told by line and field, all of it at once, and what is allowed there."""
 
+from pathlib import Path
+
 import pytest
 
 from stream.policy_file.document import MAX_BYTES, MAX_LINE
 from stream.policy_file.faults import Fault, FileRefused
 from stream.policy_file.policies import policies_of
+from stream.policy_file.reading import read_bounded
 from tests.stream.policy_file.making import HEAD, SECTIONS
 
 
@@ -23,6 +26,30 @@ WRONG = {
     "half a pair": (
         "[limits.spo2_low.spo2]\nasleep_threshold = 80\n",
         "f.toml:4: limits.spo2_low.spo2.asleep_threshold: rule spo2_low: asleep_threshold and asleep_clear belong",
+    ),
+    "an age at which nothing would page": (
+        "[limits.spo2_low.spo2]\nmax_age_s = 0\n",
+        "f.toml:4: limits.spo2_low.spo2.max_age_s: max_age_s lies within 60 to 14400",
+    ),
+    "an age at which last week would page": (
+        '[patient."p-1".limits.spo2_low.spo2]\nmax_age_s = 1e9\n',
+        'f.toml:4: patient.p-1.limits.spo2_low.spo2.max_age_s: max_age_s lies within 60 to 14400',
+    ),
+    "a delay that nobody lives to see": (
+        "[limits.spo2_low.spo2]\ntiming.delay_s = 1e12\n",
+        "f.toml:4: limits.spo2_low.spo2.timing.delay_s: delay_s lies within 0 to 86400",
+    ),
+    "memory without a bound": (
+        "[engine]\nmax_waiting = 100000000\n",
+        "f.toml:4: engine.max_waiting: max_waiting lies within 16 to 4096",
+    ),
+    "the synthetic patient": (
+        '[patient."vigil-synthetic".limits.spo2_low.spo2]\nthreshold = 89\n',
+        "f.toml:3: patient.vigil-synthetic: vigil-synthetic is the synthetic patient, which no policy changes",
+    ),
+    "the synthetic patient in a ward": (
+        '[ward.a]\nmembers = ["p1", "vigil-synthetic"]\n',
+        "f.toml:4: ward.a.members.1: vigil-synthetic is the synthetic patient, which no policy changes",
     ),
     "a misspelt key": (
         "[limits.spo2_low.spo2]\ntreshold = 80\n",
@@ -106,7 +133,7 @@ WRONG = {
     ),
     "an engine out of bounds": (
         "[engine]\nsettle_every_s = 0\n",
-        "f.toml:4: engine.settle_every_s: settle_every_s is positive",
+        "f.toml:4: engine.settle_every_s: settle_every_s lies within 1 to 300",
     ),
     "a day twice": ('[staffed]\ndays = ["mon", "mon"]\n', "f.toml:4: staffed.days: days names a day twice"),
     "a name for a contact": (
@@ -172,3 +199,14 @@ def test_a_log_names_neither_people_nor_what_was_made_up() -> None:
     assert unknown.discreet == "patient.*.limits.spo2_low.spo2"
     assert Fault(7, ("ward", "north", "engine", "lateness_s"), "value", "").discreet == "ward.*.engine.lateness_s"
     assert Fault(1, (), "syntax", "").discreet == "(file)"
+
+
+def test_a_byte_order_mark_is_no_error() -> None:
+    assert policies_of(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode()).label == policies_of(HEAD).label
+
+
+def test_no_more_of_a_file_is_read_than_a_policy_may_have(tmp_path: Path) -> None:
+    with (tmp_path / "huge.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FileRefused, match="larger than 1024 KiB"):
+        policies_of(read_bounded(tmp_path / "huge.toml"))

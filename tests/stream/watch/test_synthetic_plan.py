@@ -25,10 +25,8 @@ version = 3
 label = "all off"
 [limits.heart_rate_high.heart_rate]
 enabled = false
-[patient.vigil-synthetic.limits.heart_rate_high.heart_rate]
-enabled = false
-[patient.vigil-synthetic.engine]
-settle_every_s = 600.0
+[engine]
+settle_every_s = 300.0
 """
 )
 LIMITED = CareProfile.model_validate({"version": 1, "limits": {"heart_rate": {"high": 290}}})

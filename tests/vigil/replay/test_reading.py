@@ -202,3 +202,91 @@ def test_any_rows_are_borne(tmp_path: Path, rows: list[tuple[str, str, str]]) ->
     except UnreadableRecording:
         return
     assert np.isfinite(told[1].value).all()
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_spreadsheet_with_decimal_commas_is_read(tmp_path: Path, sign: str) -> None:
+    rows = [("time", "metric", "value", "quality"), ("2026-01-01 08:00:00+00", "body_temperature", "38,7", "0,75")]
+    columns = read_file(written(tmp_path, "\ufeff" + "\r\n".join(sign.join(one) for one in rows))).columns
+    assert (columns.value.tolist(), columns.quality.round(3).tolist()) == ([38.7], [0.75])
+    assert columns.start_us.tolist() == [MOMENT]
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.binary()])
+def test_parquet_of_other_writers_is_read(tmp_path: Path, kind: pa.DataType) -> None:
+    """Polars and pandas write large strings, others dictionaries."""
+    told = {"time": "2026-01-01T08:00:00Z", "metric": "heart_rate", "value": "70.5"}
+    plain = {name: pa.array([one.encode()], pa.binary()).cast(kind) for name, one in told.items()}
+    coded = {name: pa.array([one]).dictionary_encode() for name, one in told.items()}
+    for number, table in enumerate((plain, coded)):
+        pq.write_table(pa.table(table), tmp_path / f"{number}.parquet")
+        columns = read_file(tmp_path / f"{number}.parquet").columns
+        assert (columns.start_us.tolist(), columns.value.tolist()) == ([MOMENT], [70.5])
+
+
+@pytest.mark.parametrize("name", ["time", "metric", "value", "quality"])
+def test_a_column_of_another_type_is_named(tmp_path: Path, name: str) -> None:
+    table = {"time": ["2026-01-01T08:00:00Z"], "metric": ["heart_rate"], "value": [70.0], "quality": [1.0]}
+    pq.write_table(pa.table(table | {name: [{"inner": 1}]}), tmp_path / "told.parquet")
+    with pytest.raises(UnreadableRecording, match=f"column {name} of told.parquet has another type"):
+        read_file(tmp_path / "told.parquet")
+
+
+def test_a_small_file_that_unpacks_to_much_takes_little_memory(tmp_path: Path) -> None:
+    word = pa.array(["x" * 200_000]).take(pa.array(np.zeros(100, np.int32)))
+    metric = pa.chunked_array([word] * 40)  # 800 MB, were each written out
+    table = pa.table({"time": np.arange(len(metric)), "metric": metric, "value": np.full(len(metric), 70.0)})
+    pq.write_table(table, tmp_path / "told.parquet", compression="zstd")
+    assert (tmp_path / "told.parquet").stat().st_size < 1_000_000
+    del table, word
+    before = pa.default_memory_pool().max_memory()
+    told, refused = accepted(read_file(tmp_path / "told.parquet"))
+    assert (len(told[1]), dict(refused)) == (0, {"unknown_metric": len(metric)})
+    assert pa.default_memory_pool().max_memory() - before < 200_000_000
+
+
+def test_a_table_longer_than_a_piece_is_read_whole(tmp_path: Path) -> None:
+    rows = 400_000
+    text = "time,metric,value\n" + "".join(f"{number / 8},heart_rate,{60 + number % 7}\n" for number in range(rows))
+    columns = read_file(written(tmp_path, text)).columns
+    assert columns.value[-1] == 60 + (rows - 1) % 7
+    assert ((columns.start_us - RELATIVE_BASE_US) == np.arange(rows) * 125_000).all()
+    pq.write_table(pa.table({"time": np.arange(rows) / 8, "metric": ["heart_rate"] * rows, "value": columns.value}),
+                   tmp_path / "told.parquet")  # fmt: skip
+    again = read_file(tmp_path / "told.parquet").columns
+    np.testing.assert_array_equal(again.start_us, columns.start_us)
+    np.testing.assert_array_equal(again.value, columns.value)
+
+
+def beats(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals in ms, and the time in ms of the beat that ends each."""
+    rr = np.random.default_rng(4).integers(600, 1_000, count)
+    return rr, 5_000 + np.cumsum(rr)
+
+
+@pytest.mark.parametrize("per_s", [1, 1_000])
+@pytest.mark.parametrize("since_s", [0, 1_767_254_400])
+def test_times_beside_intervals_are_seconds_or_milliseconds(tmp_path: Path, per_s: int, since_s: int) -> None:
+    rr, at = beats()
+    lines = [f"{(since_s + one / 1_000) * per_s:.3f},{ms}" for one, ms in zip(at, rr, strict=True)]
+    columns = read_file(written(tmp_path, "\n".join(lines), "rr.txt")).columns
+    base = since_s * 1_000_000 + 5_000_000 if since_s else RELATIVE_BASE_US - int(rr[0]) * 1_000
+    np.testing.assert_allclose(columns.start_us, base + np.concatenate(([0], np.cumsum(rr[:-1]))) * 1_000, atol=2_000)
+    np.testing.assert_array_equal(columns.value, rr)
+
+
+def test_a_number_of_the_line_is_no_time(tmp_path: Path) -> None:
+    rr, _ = beats()
+    text = "nr,rr\n" + "".join(f"{number},{ms}\n" for number, ms in enumerate(rr))
+    read = read_file(written(tmp_path, text, "rr.txt"))
+    assert read.hours == pytest.approx(rr[:-1].sum() / 3_600_000)
+    assert any("taken for no time" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("per_s", [1, 1_000])
+def test_times_of_beats_alone_are_no_intervals(tmp_path: Path, per_s: int) -> None:
+    rr, at = beats()
+    text = "\n".join(f"{one / 1_000 * per_s:.3f}" for one in at)
+    read = read_file(written(tmp_path, text, "rr.txt"))
+    np.testing.assert_allclose(read.columns.value, rr[1:], atol=1)
+    assert "times of beats" in read.notes[0]

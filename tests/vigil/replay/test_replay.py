@@ -97,6 +97,22 @@ def test_nothing_fires_on_a_calm_file(tmp_path: Path) -> None:
     assert "nothing fired" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("time,metric,value\n1.11.2026 08:00,heart_rate,150\n", "1 time (times are ISO 8601, or numbers)"),
+        ("time,metric,value,quality\n1,heart_rate,150,95\n", "1 quality (quality is 0 to 1)"),
+        ("time,metric,value\n1,pulse,150\n2,body_temperature,98.6\n", "1 out_of_range (values are in the catalogue's"),
+        ("time,metric,value\n", "holds no sample that can be replayed"),
+    ],
+)
+def test_a_file_of_which_nothing_counts_is_no_calm_one(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    result = run(tmp_path / "a.csv", "--quiet")
+    assert result.exit_code != 0
+    assert words in str(result.exception)
+
+
 def test_another_policy_fires_otherwise(tmp_path: Path) -> None:
     (tmp_path / "strict.toml").write_text(STRICTER)
     path = story(tmp_path / "a.csv", high=115)
@@ -202,17 +218,84 @@ def stored(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_changed_rule_on_stored_data_stands_beside_what_fired(stored: str, tmp_path: Path) -> None:
     (tmp_path / "strict.toml").write_text(STRICTER)
     window = ("--patient", "p1", "--from", "2026-01-01", "--to", "2026-01-02")
-    assert told(run(*window)) == []
+    assert told(run(*window)) == [("gap", "raised")]
     result = run(*window, "--policy", tmp_path / "strict.toml", "--plot", tmp_path / "both.svg")
-    assert told(result) == [("heart_rate_high", "raised"), ("heart_rate_high", "cleared")]
+    assert told(result) == [("heart_rate_high", "raised"), ("heart_rate_high", "cleared"), ("gap", "raised")]
     assert {one["patient_id"] for one in alerts(result)} == {"p1"}
-    assert "what fired against strict" in result.stderr
-    assert "an_older_rule" in result.stderr
+    assert "A is what fired, B is strict" in result.stderr
+    lines = [line.split() for line in result.stderr.splitlines()]
+    assert ["an_older_rule", "1", "0", "48.00", "0", "1", "0", "-1"] in lines
+    assert ["heart_rate_high", "0", "1", "0", "48.00", "0", "1", "+1"] in lines
     assert "an_older_rule" in (tmp_path / "both.svg").read_text()
 
 
+def test_what_lies_before_the_wanted_time_is_replayed_and_not_told(stored: str, tmp_path: Path) -> None:
+    """A quarter of an hour on, the fast stretch goes on: it is no new episode."""
+    (tmp_path / "strict.toml").write_text(STRICTER)
+    window = (
+        "--patient",
+        "p1",
+        "--from",
+        "2026-01-01T00:15",
+        "--to",
+        "2026-01-02",
+        "--policy",
+        tmp_path / "strict.toml",
+    )
+    result = run(*window)
+    assert told(result) == [("gap", "raised")]
+    assert "28.0 days earlier" in result.stderr
+    assert "over 0.01 patient-days" in result.stderr  # of the quarter of an hour alone
+    assert told(run(*window, "--warm-up", "0"))[0] == ("heart_rate_high", "raised")
+
+
+def test_a_silence_at_the_end_is_seen_as_it_was(stored: str) -> None:
+    found = told(run("--patient", "p1", "--from", "2026-01-01", "--to", "2026-01-02"))
+    assert found == [("gap", "raised")]
+
+
+def test_a_label_is_shown_as_it_stands(stored: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text(STRICTER.replace('"strict"', '"[bold] ward [/] 4"'))
+    result = run("--patient", "p1", "--from", "2026-01-01", "--to", "2026-01-02", "--policy", tmp_path / "odd.toml")
+    assert result.exit_code == 0
+    assert "[bold] ward [/] 4" in result.stderr
+
+
+def consent(url: str, category: str, *, withdrawn: bool) -> None:
+    ended = "now(), 'u-1', 'doc-2', 'keep'" if withdrawn else "NULL, NULL, NULL, NULL"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO consents (patient_key, category, purpose, valid_from, on_withdrawal, document, recorded_by,"
+            " withdrawn_at, withdrawn_by, withdrawn_for, withdrawn_stored)"
+            f" VALUES (1, %s, 'care', '2025-01-01', 'keep', 'doc-1', 'u-1', {ended})",
+            (category,),
+        )
+
+
+def test_without_a_consent_that_stands_nothing_is_looked_at_again(stored: str) -> None:
+    window = ("--patient", "p1", "--from", "2026-01-01", "--to", "2026-01-02")
+    consent(stored, "vital", withdrawn=True)
+    assert "no consent of this patient stands" in str(run(*window).exception)
+    consent(stored, "sleep", withdrawn=False)
+    assert "no consent to look at it stands" in str(run(*window).exception)
+    consent(stored, "vital", withdrawn=False)
+    assert run(*window).exit_code == 0
+
+
+def test_another_role_than_the_owner_is_told_so(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vigil.replay.stored._OPTIONS", "-c timezone=UTC -c role=vigil_console")
+    result = run("--patient", "p1", "--from", "2026-01-01", "--to", "2026-01-02")
+    assert "only the owner of the tables" in str(result.exception)
+
+
 @pytest.mark.parametrize(
-    ("patient", "words"), [("nobody", "nobody of this id"), ("p1", "nothing was measured"), ("two words", "patient id")]
+    ("patient", "words"),
+    [
+        ("vigil-synthetic", "nobody of this id"),
+        ("nobody", "nobody of this id"),
+        ("p1", "nothing was measured"),
+        ("two words", "patient id"),
+    ],
 )
 def test_what_cannot_be_replayed_says_why(stored: str, patient: str, words: str) -> None:
     result = run("--patient", patient, "--from", "2020-01-01", "--to", "2020-01-02")
