@@ -26,7 +26,7 @@ from stream.watch.adoption import close_lost, let_go, swap, taken_back
 from stream.watch.book import LIMITS, NO_LONGER, Circumstances, Episode
 from stream.watch.crowd import Crowd
 from stream.watch.events import PATIENT_ORIGIN
-from stream.watch.fetch import NOT_WATCHED, Fetch, observed
+from stream.watch.fetch import NOT_WATCHED, Fetch, accepted, observed
 from stream.watch.immediate import judge
 from stream.watch.lasting import going_on, lapsed
 from stream.watch.memory import MAX_PATIENTS, Origin, Patient
@@ -83,13 +83,14 @@ class Engine:
         """Take in a fetch (`ingest.record.Decoded`) and return what limits raise and clear, record by record.
 
         `now_us` (microseconds UTC) decides what is too old to be called live, and when silence began. Samples that
-        validation rejects take no part; the recorder quarantines what must be.
+        validation rejects, or whose device or class the crowd's gate refuses, take no part, as they are not stored.
         """
         if not len(columns):
             return []
-        found = [None if header is None else self._roster.find(header) for header in headers]
+        well, heard = accepted(self._roster.crowd.gate, headers, counts, columns)
+        found = [None if header is None else self._roster.find(header) for header in heard]
         numbers = [NOT_WATCHED if one is None else one[1].table for one in found]
-        fetch = observed(counts, columns, self._roster.tables, numbers)
+        fetch = observed(counts, columns, well, self._roster.tables, numbers)
         events: list[AlertEvent] = []
         first = fetch.edges[0]
         for record, one in enumerate(found):

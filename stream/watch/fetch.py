@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from stream.detectors.observation import OBSERVATION, Observations
 from stream.detectors.policy import WatchPolicy
+from stream.validate import refused
 from stream.watch.plan import METRICS, Flags, Plan
-from vitals.batch import SampleColumns
+from vitals.batch import BatchHeader, SampleColumns
 from vitals.catalogue import NEEDS_DURATION
+from vitals.gate import Gate
 from vitals.quality import Context
 from vitals.validity import FUTURE_TOLERANCE_US, reasons
 
@@ -64,8 +66,26 @@ class Fetch:
     heard_us: list[int]
 
 
-def observed(counts: NDArray[np.int64], columns: SampleColumns, tables: Tables, numbers: Sequence[int]) -> Fetch:
-    """Return a fetch; `counts` (samples) and `numbers` (of `tables`) have one entry a record.
+def accepted(
+    gate: Gate, headers: Sequence[BatchHeader | None], counts: NDArray[np.int64], columns: SampleColumns
+) -> tuple[Flags, list[BatchHeader | None]]:
+    """Return which samples count, as the recorder has it, and the headers of the records that have any."""
+    well: Flags = refused(gate, headers, counts, columns, reasons(columns)) == 0
+    if well.all():
+        return well, list(headers)
+    edges = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=edges[1:])
+    so_far = np.zeros(len(well) + 1, np.int64)
+    np.cumsum(well, out=so_far[1:])
+    some = (so_far[edges[1:]] > so_far[edges[:-1]]).tolist()
+    return well, [header if any_ else None for header, any_ in zip(headers, some, strict=True)]
+
+
+def observed(
+    counts: NDArray[np.int64], columns: SampleColumns, well: Flags, tables: Tables, numbers: Sequence[int]
+) -> Fetch:
+    """Return a fetch of the samples that are `well`; `counts` (samples) and `numbers` (of `tables`) have one entry a
+    record.
 
     A measurement that was not over when it was received blinds nobody until it is: an interval is left out (whoever
     sends one that still grows sends it again), of an instant only its start counts.
@@ -74,7 +94,7 @@ def observed(counts: NDArray[np.int64], columns: SampleColumns, tables: Tables, 
     table: int | NDArray[np.intp] = one
     if any(number != one for number in numbers):
         table = np.repeat(np.asarray(numbers, np.intp), counts)
-    keep = tables.watched[table, metric] & (reasons(columns) == 0)
+    keep = tables.watched[table, metric] & well
     unfinished = _unfinished(columns)
     if unfinished is not None:
         keep &= ~(unfinished & (NEEDS_DURATION[metric] > 0))

@@ -16,6 +16,7 @@ from stream.watch.plan import Plan
 from tests.stream.making import HEADER, samples
 from tests.stream.watch.toys import Toy
 from vitals.batch import BatchHeader, SampleColumns
+from vitals.gate import OPEN, Gate
 from vitals.ids import device_id
 
 _PHONE = replace(HEADER, device_id=device_id("phone-1"))
@@ -36,6 +37,10 @@ class _Registered:
 
     def withdrawn(self, patient_id: str) -> bool:
         return False
+
+    @property
+    def gate(self) -> Gate:
+        return OPEN
 
 
 @dataclass(frozen=True, slots=True)
