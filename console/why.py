@@ -16,8 +16,12 @@ _LATE: Final = "Found in data that arrived late: it is not happening now, and no
 _TECHNICAL: Final = "It is about the measuring, not about the person."
 _UNITS: Final = {
     "ms": "ms", "s": "s", "min": "min", "h": "h", "pct": "%", "percent": "%", "per_h": "an hour", "per_min": "/min",
-    "bpm": "/min", "sd": "SD", "share": "of 1",
+    "bpm": "/min", "sd": "SD", "share": "of 1", "cel": "°C", "mg_dl": "mg/dL", "mg": "mg",
 }  # fmt: skip
+_SPELT: Final = {
+    "rmssd": "RMSSD", "sdnn": "SDNN", "rr": "RR", "spo2": "SpO2", "cosen": "CosEn", "odi3": "3 % ODI", "odi4": "4 % ODI",
+}  # fmt: skip
+"""What a clinician knows by another spelling than that of a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +88,11 @@ def _figure(name: str, value: float | str) -> Fact:
             words, unit = name.removesuffix(f"_{ending}"), sign
     if isinstance(value, float):
         value = f"{round(value, 2):,g}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
-        return Fact(metric_name(words), f"{value} {unit}".rstrip())
-    return Fact(metric_name(name), value)
+        return Fact(_spelt(words), f"{value} {unit}".rstrip())
+    return Fact(_spelt(name), value)
+
+
+def _spelt(name: str) -> str:
+    """Return the words of a figure's name, the first with a capital."""
+    said = " ".join(_SPELT.get(word, word) for word in metric_name(name).lower().split())
+    return said[:1].upper() + said[1:]

@@ -76,7 +76,7 @@ async def test_an_alert_says_why_so_that_a_person_can_judge_it(visit: Visit) -> 
     for expected in (
         "Rule heart_rate_high, version 2", "Limits not individualised", "Policy ward 4 v3", "Device strap-1",
         "Window 03:10:44 UTC to 03:12:32 UTC (2 min)", "Samples 10", "Values 121 to 130, last 130 /min (the newest 10)",
-        "Limit 120 /min", "Lowest quality 0.75 of 1", "Longest 42 s", "Events 3 7", "Last spo2 at 03:09",
+        "Limit 120 /min", "Lowest quality 0.75 of 1", "Longest 42 s", "Events 3 7", "Last SpO2 at 03:09",
         "it is not happening now",
     ):  # fmt: skip
         assert expected in said
