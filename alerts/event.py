@@ -79,9 +79,12 @@ Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f
 
 
 class Message(BaseModel):
-    """The root of everything that travels as JSON: frozen; unknown fields of a newer writer are left aside."""
+    """The root of everything that travels as JSON: frozen; unknown fields of a newer writer are left aside.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    What is wrong with one is told without a word of its content: it may end in a log.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
     def to_bytes(self) -> bytes:
         """Return the message as UTF-8 JSON; the same message gives the same bytes."""

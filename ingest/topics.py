@@ -40,13 +40,15 @@ class Topic:
 
 
 # All of it is read after each assignment, so old snapshots must go: a segment is closed after ten minutes or 16 MiB,
-# and cleaned once a tenth is stale. A tombstone stays for an hour, longer than any reading takes.
+# and cleaned once a tenth is stale. A tombstone stays for an hour, longer than any reading takes. However little is
+# stale, within three hours it goes: what stood of somebody who withdrew or was erased must not stay.
 _STATE: Final = MappingProxyType(
     {
         "segment.ms": "600000",
         "segment.bytes": str(16 * 1024 * 1024),
         "min.cleanable.dirty.ratio": "0.1",
         "delete.retention.ms": "3600000",
+        "max.compaction.lag.ms": "10800000",
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from alerts.event import AlertEvent, Kind, Priority, State
@@ -28,6 +28,11 @@ def not_monitored(state: State, opened_us: int, now_us: int) -> Finding:
         NOT_MONITORED, 1, METRIC, Kind.TECHNICAL, Priority.MEDIUM, state, opened_us, opened_us, now_us, now_us,
         opened_us, says, figures={"reason": "consent withdrawn"}, individualised=True,
     )  # fmt: skip
+
+
+def is_not_monitored(open_alerts: Mapping[str, object]) -> bool:
+    """Tell whether one of these is that alert: it is open of whoever was withdrawn, and of nobody else."""
+    return any(getattr(one, "rule", None) == NOT_MONITORED for one in open_alerts.values())
 
 
 def let_go(patient: Patient, at: Circumstances) -> list[AlertEvent]:

@@ -22,7 +22,7 @@ from stream.log_access import FaustLog
 from stream.recorder import Partition
 from stream.watch import beside
 from stream.watch.backfill import PATIENTS, Backfill
-from stream.watch.crowd import Everyone
+from stream.watch.crowd import Crowd, Everyone
 from stream.watch.crowd_source import CrowdSource, Fixed, first, follow
 from stream.watch.engine import Engine
 from stream.watch.keeper import Keeper
@@ -30,6 +30,7 @@ from stream.watch.live import Live
 from stream.watch.outbox import Outbox
 from stream.watch.pipeline import Pipeline
 from stream.watch.plan import default_plan
+from stream.watch.pulse import SESSION_S, Pulse
 from stream.watch.restore import Restorer
 from vitals.clock import Clock, system_clock
 
@@ -47,7 +48,7 @@ class WatchSettings:
     warm_up_s: float = 1_800.0
     snapshot_s: float = 60.0
     behind_s: float = 30.0
-    session_s: float = 6.0
+    session_s: float = SESSION_S
     crowd_s: float = 2.0
     crowd_first_s: float = 5.0
     backfill: bool = True
@@ -71,7 +72,8 @@ def watch_app(
     app, raw = build_app(GROUP, bootstrap_servers, SAMPLES, where_to_read, session_s=given.session_s)
     log_access = FaustLog(bootstrap_servers, app)
     outbox = Outbox(bootstrap_servers, clock=clock)
-    keeper = Keeper(bootstrap_servers, outbox, period_s=given.snapshot_s, clock=clock)
+    pulse = Pulse(given.session_s)
+    keeper = Keeper(bootstrap_servers, outbox, period_s=given.snapshot_s, pulse=pulse, clock=clock)
     restorer = Restorer(bootstrap_servers, lambda: Engine(live.crowd), log_access.holds, given.warm_up_s, clock=clock)
     live = Live(
         restorer, outbox, keeper, log_access,
@@ -81,8 +83,17 @@ def watch_app(
         bootstrap_servers, lambda: Engine(live.crowd, live=False, max_patients=PATIENTS), outbox,
         lambda: live.is_caught_up, session_s=given.session_s, clock=clock,
     )  # fmt: skip
-    for lost in (app.on_partitions_revoked, app.on_before_shutdown):  # before another worker can have them
-        lost.connect(_ignoring_arguments(live.revoked))
+
+    async def leave() -> None:
+        backfill.give_up()
+        await live.revoked()
+
+    async def adopt(crowd: Crowd) -> None:
+        await live.adopt(crowd)
+        await backfill.adopt(live.crowd)
+
+    app.on_partitions_revoked.connect(_ignoring_arguments(live.revoked))  # before another worker can have them
+    app.on_before_shutdown.connect(_ignoring_arguments(leave))
     app.closing += [keeper.stop, outbox.stop]
 
     @app.agent(raw, name="watch")  # type: ignore[untyped-decorator]
@@ -96,7 +107,7 @@ def watch_app(
         lambda: beside.settle(live, clock),
         lambda: beside.look(live, _FaustReach(app), clock),
         lambda: beside.keep(live),
-        lambda: follow(crowds, live.adopt, given.crowd_s),
+        lambda: follow(crowds, adopt, given.crowd_s),
     ]
     for one in [*work, *([backfill.run] if given.backfill else [])]:
         app.task(_task(app, one))

@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from stream.watch import watch_metrics as metrics
-from stream.watch.live import Held, Live
+from stream.watch.held import Held
+from stream.watch.live import Live
 from stream.watch.partition import PartitionWatch
 from stream.watch.ports import Reach
 from vitals.clock import Clock
@@ -30,6 +31,7 @@ _KEEP_S: Final = 0.25
 async def settle(live: Live, clock: Clock) -> None:
     """For ever: let settled detectors see what has become due, one patient after the other."""
     while True:
+        await live.keeper.pulse.sure()
         for held in list(live.held.values()):
             await _settle(live, held.watched, clock)
         await asyncio.sleep(_SETTLE_S)
@@ -55,13 +57,14 @@ async def _settle(live: Live, watched: PartitionWatch, clock: Clock) -> None:
 async def look(live: Live, reach: Reach, clock: Clock) -> None:
     """For ever: what the clock alone says, of partitions that are caught up; and whether all are."""
     for turn in count():
+        live.keeper.pulse.beat()
         for held in list(live.held.values()):
             _count_broken(held.watched)
             _count_ignored(held)
             is_due = (turn + held.watched.partition[1]) % _OVERDUE_EVERY == 0
             if _look(held, reach) and is_due:
                 live.tell(held.watched, held.watched.engine.overdue(clock()))
-                live.tell(held.watched, held.take_strays(clock()))
+                live.end_strays(held)
         if live.holds:
             _judge_pipeline(live, clock)
         await asyncio.sleep(_LOOK_S)
@@ -104,6 +107,7 @@ def _judge_pipeline(live: Live, clock: Clock) -> None:
 async def keep(live: Live) -> None:
     """For ever: write states down."""
     while True:
+        await live.keeper.pulse.sure()
         for held in list(live.held.values()):
             watched = held.watched
             is_ours = partial(live.has, watched)

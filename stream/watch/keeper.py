@@ -20,10 +20,12 @@ from alerts.event import AlertEvent
 from ingest.topics import MAX_MESSAGE_BYTES, WATCH_STATE
 from stream.kafka import forever, safe_producer
 from stream.watch import watch_metrics as metrics
+from stream.watch.broken import what_broke
 from stream.watch.outbox import Outbox
 from stream.watch.partition import PartitionWatch
+from stream.watch.pulse import SESSION_S, Pulse
 from stream.watch.rounds import Round, Rounds
-from stream.watch.state_record import MARKER, Kept, pack
+from stream.watch.state_record import LOST, MARKER, Kept, pack
 from vitals.clock import Clock, system_clock
 
 log = structlog.get_logger(__name__)
@@ -46,11 +48,13 @@ class Keeper:
         outbox: Outbox,
         *,
         period_s: float,
+        pulse: Pulse | None = None,
         clock: Clock = system_clock,
         topic: str = WATCH_STATE,
     ) -> None:
         self._bootstrap_servers, self._topic, self._clock = bootstrap_servers, topic, clock
         self._outbox, self._period_s = outbox, period_s
+        self.pulse = pulse or Pulse(SESSION_S)
         self._rounds: dict[int, Rounds] = {}
         self._sizes: dict[int, dict[str, int]] = {}
         self._marked_ms: dict[int, int] = {}
@@ -61,6 +65,10 @@ class Keeper:
     def hasten(self, partition: int, events: Iterable[AlertEvent]) -> None:
         """What these events are about is to be written down at once."""
         self._of(partition).hasten({event.patient_id for event in events})
+
+    def renew(self, partition: int, patients: Iterable[str]) -> None:
+        """What stands of these patients cannot be read, and is to be replaced."""
+        self._of(partition).hasten(patients)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Another worker has these partitions."""
@@ -87,8 +95,11 @@ class Keeper:
             if not await self._write(watched, items, self._outbox.so_far, is_ours):
                 return
         ended = rounds.ended()
-        if ended is not None and await self._write(watched, [(MARKER, _marker(ended, pipeline()))], 0, is_ours):
-            self._marked_ms[watched.partition[1]] = ended.taken_ms
+        if ended is not None and MARKER.decode() not in watched.withheld:
+            # It says what is open about the pipeline: it, too, comes only after what was told.
+            marker: Item = (MARKER, _marker(ended, pipeline()))
+            if await self._write(watched, [marker], self._outbox.so_far, is_ours):
+                self._marked_ms[watched.partition[1]] = ended.taken_ms
         self._tell()
 
     async def _taken(self, watched: PartitionWatch, patients: list[str], is_ours: Callable[[], bool]) -> list[Item]:
@@ -97,24 +108,31 @@ class Keeper:
         for patient in patients:
             if not is_ours():
                 break
-            kept = watched.snapshot(patient, self._clock() // 1_000)
-            items.append((patient.encode(), self._value(watched, patient, kept)))
+            if patient in watched.withheld:
+                continue  # not asked, it stays changed, and has its turn in another round
+            items.append((patient.encode(), self._value(watched, patient)))
             if time.monotonic() - since > _SLICE_S:
                 await asyncio.sleep(0)
                 since = time.monotonic()
         return items
 
-    def _value(self, watched: PartitionWatch, patient: str, kept: Kept | None) -> bytes | None:
+    def _value(self, watched: PartitionWatch, patient: str) -> bytes | None:
         sizes = self._sizes.setdefault(watched.partition[1], {})
-        value = None if kept is None else pack(kept)
-        if value is not None and len(value) > _LARGEST:
+        sizes.pop(patient, None)
+        watched.kept.discard(patient)
+        try:
+            kept = watched.snapshot(patient, self._clock() // 1_000)
+            value = None if kept is None else pack(kept)
+        except Exception as error:  # noqa: BLE001 - one person's state must not end the watch, again after each start
+            log.error("watch_snapshot_broken", partition=watched.partition[1], **what_broke(error))  # noqa: TRY400
+            metrics.UNREADABLE.labels("broken").inc()
+            return LOST
+        if value is None or kept is None:
+            return None
+        if len(value) > _LARGEST:
             log.error("watch_snapshot_too_large", partition=watched.partition[1], bytes=len(value))
             metrics.UNREADABLE.labels("too_large").inc()
-            value = None
-        if value is None or kept is None:
-            sizes.pop(patient, None)
-            watched.kept.discard(patient)
-            return None
+            return LOST
         sizes[patient] = len(kept.body)
         watched.kept.add(patient)
         return value
@@ -135,7 +153,8 @@ class Keeper:
             producer = await self.start()
 
             async def once() -> None:
-                if not is_ours():  # after an outage: a stale snapshot must not come behind a newer one
+                await self.pulse.sure(is_ours)
+                if not is_ours():  # after an outage or a pause: a stale snapshot must not come behind a newer one
                     return
                 number = watched.partition[1]
                 acks = [await producer.send(self._topic, value, key=key, partition=number) for key, value in items]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -16,7 +15,8 @@ from stream.assemble import RawRecord
 from stream.kafka import forever
 from stream.recorder import Partition
 from stream.watch import watch_metrics as metrics
-from stream.watch.crowd import Crowd
+from stream.watch.crowd import Crowd, remembering
+from stream.watch.held import Held
 from stream.watch.keeper import Keeper
 from stream.watch.lag import Lag
 from stream.watch.outbox import SERVICE, Outbox
@@ -24,33 +24,11 @@ from stream.watch.partition import PartitionWatch
 from stream.watch.pipeline import Pipeline
 from stream.watch.ports import LogAccess
 from stream.watch.restore import Restorer, TakenOver
-from stream.watch.strays import WAIT_S, over
-from vitals.clock import US_PER_S, Clock
+from vitals.clock import Clock
 
 log = structlog.get_logger(__name__)
 
 _FLUSH_S: Final = 2.0
-
-
-@dataclass(slots=True)
-class Held:
-    """A partition that this worker has; `gone` are patients to forget on the state topic, `ignored` so many samples of
-    the engine's count are told already."""
-
-    watched: PartitionWatch
-    lag: Lag
-    gone: list[str] = field(default_factory=list)
-    ignored: int = 0
-    strays: list[AlertEvent] = field(default_factory=list)
-    taken_us: int = 0
-
-    def take_strays(self, now_us: int) -> list[AlertEvent]:
-        """Return, once and some minutes after the partition was taken over, the ends of alerts that nobody follows."""
-        if not self.strays or now_us - self.taken_us < WAIT_S * US_PER_S:
-            return []
-        strays, self.strays = self.strays, []
-        engine = self.watched.engine
-        return over(strays, lambda patient, told: told in engine.open_alerts(patient), now_us)
 
 
 class Live:
@@ -71,6 +49,7 @@ class Live:
         self.outbox, self.keeper, self.pipeline = outbox, keeper, pipeline
         self._first_crowd = crowd
         self._crowd: Crowd | None = None
+        self._withdrawn: set[str] = set()
         self.held: dict[Partition, Held] = {}
         self._turn = asyncio.Lock()
         self._losses = 0
@@ -81,33 +60,46 @@ class Live:
 
         Empty where the partitions were taken away again meanwhile.
         """
+        losses = self._losses  # as of this assignment: until it is its turn, the next one may have come
         async with self._turn:
-            losses = self._losses
-            if self._crowd is None:  # waits a little for profiles, so that nobody is judged by another's
-                self._crowd = await self._first_crowd()
+            await self._know_people()
             new = [partition for partition in partitions if partition not in self.held]
-            taken = await self._take_over(new) if new else {}
-            if losses != self._losses:
+            if not await self._taken_over(new, losses):
                 return {}
-            for partition, one in taken.items():
-                self._install(partition, one)
             for partition in set(self.held) - set(partitions):
                 del self.held[partition]
             self.holds = True
             return {partition: self.held[partition].watched.position for partition in partitions}
 
-    async def _take_over(self, new: Sequence[Partition]) -> dict[Partition, TakenOver]:
-        patiently = forever(SERVICE, "restore", KafkaError, OSError, max_backoff_s=5.0)
-        found: dict[Partition, TakenOver] = await patiently(self._restorer.take_over, new, self.outbox.told)
-        return found
+    async def _know_people(self) -> None:
+        """Wait a little for profiles, so that nobody is judged by another's."""
+        if self._crowd is None:
+            found = await self._first_crowd()
+            if self._crowd is None:  # else `adopt` was told of a newer one meanwhile
+                self._crowd = found
+
+    async def _taken_over(self, new: Sequence[Partition], losses: int) -> bool:
+        """Restore partitions; False where all that this worker had was taken away since there were so many `losses`."""
+        if new and losses == self._losses:
+            # What is under way already cannot be called back: read back before it arrives, it would be told again.
+            await self.outbox.acknowledged(self.outbox.so_far)
+            patiently = forever(SERVICE, "restore", KafkaError, OSError, max_backoff_s=5.0)
+            found: dict[Partition, TakenOver] = await patiently(self._restorer.take_over, new, self.outbox.told)
+            if losses == self._losses:
+                for partition, one in found.items():
+                    self._install(partition, one)
+        return losses == self._losses
 
     def _install(self, partition: Partition, one: TakenOver) -> None:
         held = self.held[partition] = Held(
-            one.watched, Lag(time.monotonic()), one.gone, strays=one.strays, taken_us=self._clock()
+            one.watched, Lag(time.monotonic()), one.gone,
+            strays=one.strays, lost=one.lost, taken_us=self._clock(),
         )  # fmt: skip
+        self.keeper.renew(partition[1], one.lost)
         self.keeper.restored(partition[1], one.sizes, one.marked_ms)
         if one.pipeline is not None:
             self.pipeline.take_over(one.pipeline)
+        self._withdrawn |= one.withdrawn
         self._adopt(held)
 
     async def revoked(self) -> None:
@@ -170,12 +162,20 @@ class Live:
         return await self._log.holds(watched.partition, place.offset - 1, place.crc) or not self.has(watched)
 
     async def _begin_anew(self, watched: PartitionWatch) -> None:
-        partition = watched.partition
+        partition, losses = watched.partition, self._losses
         self.held.pop(partition, None)
         self.keeper.forget([partition[1]])
-        where = await self.where_to_read([*self.held, partition])
-        if partition in where:
-            await self._log.seek(partition, where[partition])
+        async with self._turn:  # a rebalance may have had the turn, and all of this be another's by now
+            if losses != self._losses or not await self._taken_over([partition], losses):
+                return
+        await self._log.seek(partition, self.held[partition].watched.position)
+
+    def end_strays(self, held: Held) -> None:
+        """Tell the ends of alerts that nobody follows; then what the topic says of those patients may be replaced."""
+        waited = bool(held.watched.withheld)
+        self.tell(held.watched, held.take_strays(self._clock()))
+        if waited and not held.watched.withheld:
+            self.keeper.renew(held.watched.partition[1], held.lost)
 
     def tell(self, watched: PartitionWatch, events: Iterable[AlertEvent], came_ms: int | None = None) -> None:
         """Send what is news, and have the states that it tells of written down soon."""
@@ -194,7 +194,7 @@ class Live:
         """Return profiles, policies and consents as they are known; there are some before the first partition."""
         if self._crowd is None:
             raise RuntimeError("no partition was assigned yet")
-        return self._crowd
+        return remembering(self._crowd, self._withdrawn)
 
     async def adopt(self, crowd: Crowd) -> None:
         """Judge by these profiles, policies and consents from now on.

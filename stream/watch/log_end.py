@@ -2,13 +2,14 @@
 
 The end is what the fetches say (`highwater`): what a broker says when it is asked for the latest offset is not always
 true (FACTS, Kafka). A log whose last records were compacted away may not let the position come to its end: a broker
-that answered for a while and had nothing more is taken at its word.
+that answered again and again and had nothing more is taken at its word. One that does not answer is waited for: what
+was read by then would pass for all there is, and states, or what was told, would be lost.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,8 +19,9 @@ from stream import header_names
 from stream.recorder import Partition
 
 _POLL_MS: Final = 100
-_NOTHING_FOR_S: Final = 3.0
+_EMPTY_ANSWERS: Final = 30
 _WITHIN_S: Final = 60.0
+"""Without a record or an answer for so long the reading is given up, however much came before."""
 
 
 @asynccontextmanager
@@ -47,31 +49,44 @@ async def to_the_end(
     for tp, offset in since.items():
         consumer.seek(tp, offset)
     ends: dict[TopicPartition, int] = {}
-    begun = moved = time.monotonic()
+    answered_ms: dict[TopicPartition, int | None] = {}
+    moved, empty = time.monotonic(), 0
     waiting = set(since)
     while waiting:
         found = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
-        now = time.monotonic()
         for tp, records in found.items():
             yield tp, [record for record in records if tp not in ends or record.offset < ends[tp]]
-        for tp in list(waiting):
-            end = consumer.highwater(tp)
-            if end is not None:
-                ends.setdefault(tp, end)
-            if tp in ends and await consumer.position(tp) >= ends[tp]:
-                waiting.discard(tp)
+        ends = _ends(consumer, waiting) | ends
+        waiting = {tp for tp in waiting if tp not in ends or await consumer.position(tp) < ends[tp]}
+        now_ms = {tp: consumer.last_poll_timestamp(tp) for tp in waiting}
         if found:
-            moved = now
-        elif now - moved > _NOTHING_FOR_S and all(tp in ends for tp in waiting):
-            return
-        if now - begun > _WITHIN_S:
+            moved, empty = time.monotonic(), 0
+        elif waiting <= ends.keys() and not now_ms.items() & answered_ms.items():
+            empty += 1
+            if empty >= _EMPTY_ANSWERS:
+                return
+        elif time.monotonic() - moved > _WITHIN_S:
             raise TimeoutError("the broker does not let a partition be read to its end")
+        answered_ms = now_ms
+
+
+def _ends(consumer: AIOKafkaConsumer, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return where the partitions end of which a fetch has told."""
+    told = {tp: consumer.highwater(tp) for tp in tps}
+    return {tp: int(end) for tp, end in told.items() if end is not None}
 
 
 async def beginnings(consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """Return the first offset of each partition."""
     found = await consumer.beginning_offsets(tps)
     return {tp: int(found[tp]) for tp in tps}
+
+
+async def log_begins(bootstrap_servers: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    """Return the first offset that the log of each partition has."""
+    async with reader(bootstrap_servers) as consumer:
+        found = await beginnings(consumer, [TopicPartition(*partition) for partition in partitions])
+    return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 async def offsets_since(bootstrap_servers: str, partitions: Sequence[Partition], since_ms: int) -> dict[Partition, int]:

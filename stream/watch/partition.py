@@ -40,6 +40,7 @@ class PartitionWatch:
     below: dict[bytes, int] = field(default_factory=dict)
     guard: tuple[int, int] | None = None  # timestamp_ms and CRC of the record before `position`
     kept: set[str] = field(default_factory=set)  # who has a snapshot on the topic
+    withheld: set[str] = field(default_factory=set)  # what stays on the topic as it is for now: patients, the marker
     _last: RawRecord | None = None
     _highest: int = 0
 

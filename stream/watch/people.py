@@ -39,13 +39,14 @@ class CrowdSnapshot:
     """The engine's `Crowd`: answers from memory. Another object says that something changed.
 
     The synthetic patient has a plan of its own, no profile, and nobody's consent to ask: no policy, ward, profile or
-    withdrawal changes how it is watched.
+    withdrawal changes how it is watched. `knows_consents`: they were read; else who was withdrawn before stays so.
     """
 
     policies: Policies
     people: People = field(default_factory=People)
     gate: Gate = OPEN
     gone: frozenset[str] = frozenset()
+    knows_consents: bool = False
 
     def plan_of(self, patient_id: str) -> Plan:
         """Return what a patient is watched by; the engine lays the care profile over its limits."""
@@ -105,9 +106,11 @@ class PeopleSource:
             await self._look_at_policy()
             parts = (self._keeper.policies, self._people, self._gate)
             held = self._snapshot
-            if held is None or self._is_new(parts) or self._clock() >= self._ends_us:
+            knows = self._is_known and self._ask_gate is not None
+            is_over = self._clock() >= self._ends_us
+            if held is None or held.knows_consents is not knows or self._is_new(parts) or is_over:
                 gone, self._ends_us = await asyncio.to_thread(_gone, self._gate, self._clock())
-                held = self._snapshot = CrowdSnapshot(self._hastened(), self._people, self._gate, gone)
+                held = self._snapshot = CrowdSnapshot(self._hastened(), self._people, self._gate, gone, knows)
                 self._parts = parts
             elif away is not None:
                 raise away

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import uuid4
@@ -17,11 +17,13 @@ from alerts.event import AlertEvent
 from ingest.topics import ALERTS, WATCH_STATE
 from stream.recorder import Partition
 from stream.watch import watch_metrics as metrics
-from stream.watch.log_end import beginnings, offsets_since, reader, to_the_end
+from stream.watch.adoption import NOT_MONITORED, is_not_monitored
+from stream.watch.log_end import beginnings, log_begins, offsets_since, reader, to_the_end
 from stream.watch.partition import PartitionWatch, newest_by_epoch
 from stream.watch.pipeline import open_among
 from stream.watch.ports import Watching
-from stream.watch.state_record import MARKER, Kept, Place, UnreadableState, unpack
+from stream.watch.standing import Standing
+from stream.watch.state_record import MARKER, Kept, Place
 from stream.watch.strays import READ_BACK_S, strays_among
 from stream.watch.told import Told
 from vitals.clock import Clock, system_clock
@@ -43,54 +45,10 @@ class TooFewPartitions(VigilError):
         super().__init__(f"{topic} has {has} partitions and needs {needs}, as many as the samples: add them")
 
 
-@dataclass(slots=True)
-class Standing:
-    """What stands on one partition of the state topic."""
-
-    kept: dict[str, Kept] = field(default_factory=dict)
-    marker: Kept | None = None
-    unreadable: set[str] = field(default_factory=set)
-
-    def take(self, key: bytes | None, value: bytes | None) -> None:
-        """Take the next record in."""
-        patient = (key or b"").decode("ascii", "replace")
-        if value is None:
-            self.kept.pop(patient, None)
-            self.unreadable.discard(patient)
-            return
-        try:
-            one = unpack(value)
-        except UnreadableState:
-            self._doubt(patient, "unreadable")
-            return
-        if key == MARKER:
-            self.marker = one
-        elif self._is_stale(one):
-            self._doubt(patient, "stale")
-        else:
-            held = self.kept.get(patient)
-            if held is None or held.place.epoch != one.place.epoch or one.below >= held.below:
-                self.kept[patient] = one
-                self.unreadable.discard(patient)
-
-    def _is_stale(self, one: Kept) -> bool:
-        """Written after a marker, a snapshot goes at least as far; else its writer had lost the partition."""
-        marker = self.marker
-        return marker is not None and marker.place.epoch == one.place.epoch and one.below < marker.place.offset
-
-    def _doubt(self, patient: str, why: str) -> None:
-        metrics.UNREADABLE.labels(why).inc()
-        if patient == MARKER.decode():
-            self.marker = None
-        else:
-            self.kept.pop(patient, None)
-            self.unreadable.add(patient)
-
-
 @dataclass(frozen=True, slots=True)
 class TakenOver:
     """A partition as it goes on; `gone` are patients to forget on the topic, `pipeline` its open alert, if any;
-    `strays` what was open of those whose state is lost."""
+    `lost` whose state is lost, `strays` what may be open of them, `withdrawn` whom nobody may watch."""
 
     watched: PartitionWatch
     gone: list[str]
@@ -98,6 +56,8 @@ class TakenOver:
     sizes: dict[str, int]
     marked_ms: int | None
     strays: list[AlertEvent] = field(default_factory=list)
+    lost: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +78,15 @@ class Restorer:
         standing = await self._standing(partitions)
         old_ms = self.clock() // 1_000 - round(self.warm_up_s * 1_000)
         fallback = await offsets_since(self.bootstrap_servers, partitions, old_ms)
+        first = await log_begins(self.bootstrap_servers, partitions)
         found: dict[Partition, TakenOver] = {}
         since_ms = self.clock() // 1_000
         for partition in partitions:
             one = standing[partition]
             known = await self._recognised(partition, one)
-            found[partition] = await self._restored(partition, one, known, fallback[partition])
-            since_ms = min(since_ms, one.marker.taken_ms if _is_whole(one, known) and one.marker else old_ms)
-            if one.unreadable:
+            found[partition] = await self._restored(partition, one, known, fallback[partition], first[partition])
+            since_ms = min(since_ms, one.marker.taken_ms if one.is_whole(known) and one.marker else old_ms)
+            if one.is_lost or one.unreadable:
                 since_ms = min(since_ms, self.clock() // 1_000 - round(READ_BACK_S * 1_000))
         events = await self._told_since(since_ms - round(ALLOWANCE_S * 1_000))
         told.clear()
@@ -166,23 +127,28 @@ class Restorer:
                 log.warning("watch_log_recreated", partition=partition[1])
         return known
 
-    async def _restored(self, partition: Partition, standing: Standing, known: set[str], fallback: int) -> TakenOver:
+    async def _restored(
+        self, partition: Partition, standing: Standing, known: set[str], fallback: int, first: int
+    ) -> TakenOver:
         engine, now_ms = self.engine(), self.clock() // 1_000
         below: dict[bytes, int] = {}
         sizes: dict[str, int] = {}
         gone: list[str] = []
+        withdrawn: set[str] = set()
         since = time.monotonic()
         for patient, kept in standing.kept.items():
-            if now_ms - kept.taken_ms > FORGET_AFTER_S * 1_000:
-                gone.append(patient)
-                continue
             try:
+                if now_ms - kept.taken_ms > FORGET_AFTER_S * 1_000 and not self._has_open(patient, kept):
+                    gone.append(patient)
+                    continue
                 engine.restore(patient, kept.body)
-            except VigilError:  # the engine's own: damaged, or of another version
+            except Exception:  # noqa: BLE001 - damaged, or of another version; whatever it is, others are to be watched
                 metrics.UNREADABLE.labels("other_version").inc()
                 standing.unreadable.add(patient)
                 continue
             sizes[patient] = len(kept.body)
+            if is_not_monitored(engine.open_alerts(patient)):
+                withdrawn.add(patient)
             if kept.place.epoch in known:
                 below[patient.encode()] = kept.below
             if time.monotonic() - since > _SLICE_S:
@@ -191,13 +157,24 @@ class Restorer:
         if standing.unreadable:
             log.warning("watch_snapshots_unreadable", partition=partition[1], patients=len(standing.unreadable))
         place = _begin(standing, known, fallback)
+        if place.offset < first:  # retention took the rest: behind an empty log nobody would ever be caught up
+            place = Place(place.epoch, first)
         marked = standing.marker if standing.marker is not None and standing.marker.place.epoch in known else None
         watched = PartitionWatch(
             partition, engine, place.epoch, place.offset,
             floor=0 if marked is None else marked.place.offset, below=below, kept=set(sizes),
             guard=None if place.crc is None or place.timestamp_ms is None else (place.timestamp_ms, place.crc),
         )  # fmt: skip
-        return TakenOver(watched, gone, None, sizes, None if marked is None else marked.taken_ms)
+        return TakenOver(
+            watched, gone, None, sizes, None if marked is None else marked.taken_ms,
+            lost=frozenset(standing.unreadable), withdrawn=frozenset(withdrawn),
+        )  # fmt: skip
+
+    def _has_open(self, patient: str, kept: Kept) -> bool:
+        """Tell whether an alert is open of somebody long unheard: forgotten, it would be for ever."""
+        alone = self.engine()
+        alone.restore(patient, kept.body)
+        return bool(alone.open_alerts(patient))
 
     async def _told_since(self, since_ms: int) -> list[AlertEvent]:
         events: list[AlertEvent] = []
@@ -213,10 +190,6 @@ class Restorer:
                     except ValidationError:
                         continue  # none of ours: dispatch counts it
         return events
-
-
-def _is_whole(standing: Standing, known: set[str]) -> bool:
-    return standing.marker is not None and standing.marker.place.epoch in known and not standing.unreadable
 
 
 def _begin(standing: Standing, known: set[str], fallback: int) -> Place:
@@ -239,5 +212,15 @@ def _with_open(one: TakenOver, standing: Standing, events: Sequence[AlertEvent])
         except ValidationError:
             log.warning("watch_marker_unreadable", partition=one.watched.partition[1])
     opened: Mapping[int, AlertEvent] = open_among(events, before)
-    strays = strays_among(events, standing.unreadable)
+    strays = strays_among(events, None if standing.is_lost else standing.unreadable)
+    if not standing.is_lost:
+        strays += _noticed_anew(one, events)
     return replace(one, pipeline=opened.get(one.watched.partition[1]), strays=strays)
+
+
+def _noticed_anew(one: TakenOver, events: Iterable[AlertEvent]) -> list[AlertEvent]:
+    """Return the alerts that somebody is not monitored of which the states do not know: their ids have the time at
+    which it was noticed, so after a crash in that moment it is noticed, and told, as another."""
+    told = strays_among((event for event in events if event.rule == NOT_MONITORED), one.watched.kept)
+    known = one.watched.engine.open_alerts
+    return [event for event in told if event.alert_id not in known(event.patient_id)]

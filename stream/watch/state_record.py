@@ -20,6 +20,8 @@ from vitals.errors import VigilError
 VERSION: Final = 1
 MARKER: Final = b"!marker"
 """The key of a partition's marker: no patient's, whose ids begin with a letter or a digit."""
+LOST: Final = b"lost"
+"""The value where a patient's state could not be written: read as a damaged one, so that the log is asked instead."""
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """The most that a body may grow to when it is read: our own topic, and still bytes from outside."""
 
@@ -78,9 +80,9 @@ def unpack(value: bytes) -> Kept:
         head = json.loads(line)
         if head["v"] != VERSION:
             raise UnreadableState("a record of the watch's state was written by another version")
-        place = Place(str(head["epoch"]), int(head["offset"]), _number(head["at"]), _number(head["crc"]))
-        return Kept(place, int(head["below"]), int(head["taken"]), _body(packed, int(head["size"])))
-    except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+        place = Place(str(head["epoch"]), _number(head["offset"]), _or_none(head["at"]), _or_none(head["crc"]))
+        return Kept(place, _number(head["below"]), _number(head["taken"]), _body(packed, int(head["size"])))
+    except (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise UnreadableState("a record of the watch's state is damaged") from error
 
 
@@ -90,5 +92,12 @@ def _body(packed: bytes, size: int) -> bytes:
     return pa.decompress(packed, decompressed_size=size, codec="zstd", asbytes=True) if size else b""
 
 
-def _number(held: Any) -> int | None:
-    return None if held is None else int(held)
+def _or_none(held: Any) -> int | None:
+    return None if held is None else _number(held, -1)  # a record without a time has -1
+
+
+def _number(held: Any, least: int = 0) -> int:
+    number = int(held)
+    if not least <= number < 2**63:
+        raise ValueError("neither an offset nor a time")
+    return number

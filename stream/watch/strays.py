@@ -1,7 +1,8 @@
 """Alerts that stand open on the topic and that nobody follows: their patient's state was lost. Pure.
 
-Whose snapshot cannot be read is learned anew from the last half hour of the log. What was open from before is unknown
-to the engine, and would stay open for ever: it is closed, some minutes after the log was read again.
+Whose snapshot cannot be read, and everybody where the state topic was lost, is learned anew from the last half hour of
+the log. What was open from before is unknown to the engine, and would stay open for ever: it is closed, some minutes
+after the log was read again. Until then the topic says no more than it did: whoever comes after a crash finds it, too.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ WAIT_S: Final = 300.0
 """Meanwhile the engine may find an episode again, or its end."""
 
 
-def strays_among(events: Iterable[AlertEvent], patients: Collection[str]) -> list[AlertEvent]:
-    """Return the open alerts of these patients. Review lists are another's, who has them open still."""
-    theirs = [one for one in events if one.patient_id in patients and one.audience is not Audience.REVIEW]
+def strays_among(events: Iterable[AlertEvent], patients: Collection[str] | None) -> list[AlertEvent]:
+    """Return the open alerts of these patients (None: of all). Review lists are another's, who has them open still."""
+    cared = (one for one in events if one.audience is not Audience.REVIEW)
+    theirs = [one for one in cared if patients is None or one.patient_id in patients]
     return [one.event for one in fold_all(theirs).values() if one.is_open]
 
 

@@ -31,8 +31,9 @@ def erase(
     what is still on its way is counted and not stored, until `vigil consent grant`. Stop the person's devices all the
     same (`vigil device retire`). Outside the database, the gateway's folder (VIGIL_GATEWAY_FOLDER) may hold an upload,
     deleted when its job ends (7 days at most), and records in the spool, until the broker has them;
-    what lies in Kafka goes by the topics' retention (30 days at most), what lies in backups by theirs. That there was
-    consent, and what became of it, stays noted.
+    what lies in Kafka goes by the topics' retention (30 days at most), what the watch knew within hours (but for the
+    opaque id, which is not to be watched again), what lies in backups by theirs. That there was consent, and what
+    became of it, stays noted.
     """
     import psycopg
 

@@ -9,12 +9,12 @@ from alerts.event import AlertEvent, Audience, State
 from ingest.record import encode
 from stream.assemble import RawRecord
 from stream.recorder import crc_of
+from stream.watch.held import Held
 from stream.watch.lag import Lag
-from stream.watch.live import Held
 from stream.watch.partition import PartitionWatch, newest_by_epoch
 from stream.watch.pipeline import PATIENT, Pipeline, open_among
-from stream.watch.restore import Standing
 from stream.watch.rounds import AGAIN_S, Rounds
+from stream.watch.standing import Standing
 from stream.watch.state_record import MARKER, MAX_BODY_BYTES, Kept, Place, UnreadableState, pack, unpack
 from stream.watch.strays import over, strays_among
 from stream.watch.told import Told
@@ -43,6 +43,10 @@ def test_bytes_from_anywhere_are_refused_by_name(data: bytes) -> None:
         (b'"size":3', b'"size":-1'),
         (b'"size":3', b'"size":%d' % (MAX_BODY_BYTES + 1)),
         (b'"below"', b'"blow"'),
+        (b'"below":7', b'"below":-7'),
+        (b'"below":7', b'"below":Infinity'),
+        (b'"offset":7', b'"offset":9223372036854775808'),
+        (b'"epoch":"e1"', b'"epoch":' + b"[" * 100_000),
     ],
 )
 def test_a_record_of_another_version_or_size_is_refused(old: bytes, new: bytes) -> None:
@@ -253,7 +257,22 @@ def test_what_was_open_of_a_lost_state_is_closed_unless_the_engine_found_it_agai
 
 
 def test_strays_are_closed_once_and_not_at_once() -> None:
-    held = Held(_watched(), Lag(0.0), strays=[event("p1", T0, State.RAISED, T0)], taken_us=T0 + 600 * S)
+    strays = [event("p1", T0, State.RAISED, T0)]
+    held = Held(_watched(), Lag(0.0), strays=strays, lost=frozenset({"p1"}), taken_us=T0 + 600 * S)
+    assert held.watched.withheld == {"p1"}, "until then the topic says that p1's state cannot be read"
     assert held.take_strays(T0 + 700 * S) == []
     assert [one.state for one in held.take_strays(T0 + 901 * S)] == [State.CLEARED]
     assert held.take_strays(T0 + 902 * S) == []
+    assert not held.watched.withheld
+
+
+def test_where_all_is_lost_only_those_are_closed_who_were_heard_here() -> None:
+    strays = [event(patient, T0, State.RAISED, T0) for patient in ("p1", "p2")]
+    held = Held(_watched(), Lag(0.0), strays=strays, taken_us=T0 + 600 * S)
+    assert held.watched.withheld == {MARKER.decode()}, "else nothing would say that the state was lost"
+    held.watched.kept.add("p1")
+    assert [one.patient_id for one in held.take_strays(T0 + 901 * S)] == ["p1"]
+    assert not held.watched.withheld
+    held.watched.kept.add("p2")
+    assert [one.patient_id for one in held.take_strays(T0 + 906 * S)] == ["p2"]
+    assert held.strays == []

@@ -7,9 +7,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from alerts.event import AlertEvent, State
 from ingest.publisher import Publisher
+from stream.recorder import Partition
 from stream.watch.restore import TooFewPartitions
 from stream.watch.state_record import MARKER, Kept, Place, pack, unpack
 from tests.services.kafka import ApacheKafka
@@ -157,7 +160,8 @@ async def test_who_was_not_heard_of_for_months_is_forgotten(broker: EmbeddedBrok
     async with World(broker.bootstrap, name) as second:
         await second.take_over(0, 1)
         await until(lambda: _last_is_tombstone(broker, name))
-    assert _seen(second) == {}
+        watched = [held.watched.engine for held in second.live.held.values()]
+    assert [one.patients for one in watched] == [{}, {}]  # type: ignore[attr-defined]
 
 
 async def _last_is_tombstone(broker: EmbeddedBroker, name: str) -> bool:
@@ -243,6 +247,37 @@ async def test_a_log_that_begins_anew_under_the_worker_is_noticed(broker: Embedd
         told = await _told(world)
     assert sorted(one.state for one in told) == sorted([State.RAISED, State.CLEARED] * (len(told) // 2))
     assert told, "what was open is closed by the new log"
+
+
+@pytest.mark.kafka
+async def test_what_retention_took_meanwhile_is_not_waited_for(kafka: ApacheKafka) -> None:
+    """Where no record has come since, position and end would never meet: behind for ever, and no history watched."""
+    name = f"t{uuid4().hex[:8]}"
+    await make_topics(kafka.bootstrap, name)
+    await _send(kafka, name, 0, 150, PATIENTS)
+    async with World(kafka.bootstrap, name) as first:
+        await first.take_over(0, 1)
+        await first.all_is_written()
+        before = {held.watched.partition: held.watched.position for held in first.live.held.values()}
+    await _send(kafka, name, 1, 150, PATIENTS)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(*one): RecordsToDelete(2 * at) for one, at in before.items()})
+    await admin.close()
+
+    class Beyond(World):
+        async def holds(self, partition: Partition, offset: int, crc: int | None) -> bool:
+            return True  # as FaustLog says of an offset before the log's first
+
+    async with Beyond(kafka.bootstrap, name) as second:
+        where = await second.live.where_to_read(list(before))
+        assert where == {one: 2 * at for one, at in before.items()}
+        await _send(kafka, name, 2, 70, PATIENTS)
+        for number in (0, 1):
+            await second.live.see(await second.records((f"{name}.samples", number)))
+        told = await _told(second)
+    assert sorted(one.state for one in told) == [State.CLEARED] * 8 + [State.RAISED] * 8
+    assert second.seeks == []
 
 
 async def _told(world: World) -> list[AlertEvent]:
