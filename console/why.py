@@ -19,7 +19,8 @@ _UNITS: Final = {
     "bpm": "/min", "sd": "SD", "share": "of 1", "cel": "°C", "mg_dl": "mg/dL", "mg": "mg",
 }  # fmt: skip
 _SPELT: Final = {
-    "rmssd": "RMSSD", "sdnn": "SDNN", "rr": "RR", "spo2": "SpO2", "cosen": "CosEn", "odi3": "3 % ODI", "odi4": "4 % ODI",
+    "rmssd": "RMSSD", "sdnn": "SDNN", "rr": "RR", "spo2": "SpO2", "cosen": "CosEn", "odi3": "3 % ODI",
+    "odi4": "4 % ODI",
 }  # fmt: skip
 """What a clinician knows by another spelling than that of a word."""
 
