@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from typing import Final
 
 import structlog
 
+from alerts.event import AlertEvent
 from stream.watch import watch_metrics as metrics
 from stream.watch.held import Held
 from stream.watch.live import Live
@@ -38,12 +40,18 @@ async def settle(live: Live, clock: Clock) -> None:
 
 
 async def _settle(live: Live, watched: PartitionWatch, clock: Clock) -> None:
-    if not live.has(watched):
-        return
+    if live.has(watched):
+        await _in_slices(live, watched, watched.engine.settle(clock()), metrics.SETTLE.observe)
+
+
+async def _in_slices(
+    live: Live, watched: PartitionWatch, steps: Iterator[list[AlertEvent]], observe: Callable[[float], None]
+) -> None:
+    """Tell what each step finds, and give the loop back now and then; `observe` is told how long a step took."""
     since = begun = time.perf_counter()
-    for events in watched.engine.settle(clock()):
+    for events in steps:
         now = time.perf_counter()
-        metrics.SETTLE.observe(now - begun)
+        observe(now - begun)
         live.tell(watched, events)
         if now - since > SLICE_S:
             await asyncio.sleep(0)
@@ -52,6 +60,10 @@ async def _settle(live: Live, watched: PartitionWatch, clock: Clock) -> None:
                 return
             since = time.perf_counter()
         begun = time.perf_counter()
+
+
+def _unobserved(_: float) -> None:
+    """Asking what is overdue is cheap and of everybody: it would bury the times of settling."""
 
 
 async def look(live: Live, reach: Reach, clock: Clock) -> None:
@@ -63,8 +75,9 @@ async def look(live: Live, reach: Reach, clock: Clock) -> None:
             _count_ignored(held)
             is_due = (turn + held.watched.partition[1]) % _OVERDUE_EVERY == 0
             if _look(held, reach) and is_due:
-                live.tell(held.watched, held.watched.engine.overdue(clock()))
-                live.end_strays(held)
+                await _in_slices(live, held.watched, held.watched.engine.overdue(clock()), _unobserved)
+                if live.has(held.watched):
+                    live.end_strays(held)
         if live.holds:
             _judge_pipeline(live, clock)
         await asyncio.sleep(_LOOK_S)

@@ -23,7 +23,7 @@ from stream.detectors.protocol import NOBODY, Person
 from stream.detectors.sustain import NEVER
 from stream.watch import settled
 from stream.watch.adoption import close_lost, let_go, swap, taken_back
-from stream.watch.book import LIMITS, NO_LONGER, Circumstances, Episode
+from stream.watch.book import ENGINE, LIMITS, NO_LONGER, Circumstances, Episode
 from stream.watch.crowd import Crowd
 from stream.watch.events import PATIENT_ORIGIN
 from stream.watch.fetch import NOT_WATCHED, Fetch, accepted, observed
@@ -58,6 +58,7 @@ class Engine:
         self._due: dict[str, Patient] = {}
         self._dirty: set[str] = set()
         self._restored: set[str] = set()
+        self._unfitted: set[str] = set()  # as a snapshot left them: what they had open is still to be compared
 
     @property
     def evicted(self) -> int:
@@ -96,7 +97,10 @@ class Engine:
         for record, one in enumerate(found):
             last = fetch.edges[record + 1]
             if last > first and one is not None:
-                events += self._take(one[0], one[1], fetch.rows[first:last], fetch, record, now_us)
+                try:
+                    events += self._take(one[0], one[1], fetch.rows[first:last], fetch, record, now_us)
+                except Exception:  # noqa: BLE001 - see `_begin_afresh`
+                    events += self._begin_afresh(one[0])
             first = last
         return events
 
@@ -107,17 +111,17 @@ class Engine:
         nothing for the plan's `silence_s`; with `all_due` everybody, and everything that waits.
         """
         while self._roster.gone:
-            yield self._forget(self._roster.gone.pop())
+            yield self._forget(self._roster.gone.pop(), "too many patients")
         for patient_id in list(self._due):
             patient = self._due.pop(patient_id, None)
             if patient is not None:
-                yield self._settle(patient, now_us, everything=all_due)
+                yield self._settled(patient, now_us, everything=all_due)
         while self._waiting:
             patient_id, patient = next(iter(self._waiting.items()))
             if not all_due and now_us - patient.seen_us < patient.plan.silence_us:
                 break
             del self._waiting[patient_id]
-            yield self._settle(patient, now_us, everything=True)
+            yield self._settled(patient, now_us, everything=True)
 
     def finish(self, now_us: int) -> list[AlertEvent]:
         """Settle everything up to the newest: at a replay's end."""
@@ -130,18 +134,15 @@ class Engine:
             events += patient.book.close(self._circumstances(patient, NOBODY, now_us), NO_LONGER)
         return events
 
-    def overdue(self, now_us: int) -> list[AlertEvent]:
-        """Return what the clock alone raises and ends (nothing came for too long); to be asked while the log is caught
-        up."""
-        events: list[AlertEvent] = []
-        for patient in self._roster.patients.values():
-            if not patient.withdrawn:
-                told = settled.overdue(patient, now_us, self._failures)
-                events += self._events(patient, told, now_us)
-                if patient.book.episodes and (ended := lapsed(patient, self._circumstances(patient, NOBODY, now_us))):
-                    self._dirty.add(patient.patient_id)
-                    events += ended
-        return events
+    def overdue(self, now_us: int) -> Iterator[list[AlertEvent]]:
+        """Return, a patient a step, what the clock alone raises and ends (nothing came for too long); to be asked while
+        the log is caught up."""
+        for patient in list(self._roster.patients.values()):
+            if not patient.withdrawn and self._roster.patients.get(patient.patient_id) is patient:
+                try:
+                    yield self._overdue(patient, now_us)
+                except Exception:  # noqa: BLE001 - see `_begin_afresh`
+                    yield self._begin_afresh(patient)
 
     def adopt(self, crowd: Crowd, now_us: int) -> list[AlertEvent]:
         """Watch by another crowd from now on.
@@ -151,11 +152,14 @@ class Engine:
         """
         self._roster.adopt(crowd)
         events: list[AlertEvent] = []
-        for patient in self._roster.patients.values():
-            before = len(events)
-            events += self._adopt(patient, now_us)
-            if len(events) > before:
+        for patient in list(self._roster.patients.values()):
+            try:
+                told = self._adopt(patient, now_us)
+            except Exception:  # noqa: BLE001 - see `_begin_afresh`
+                told = self._begin_afresh(patient)
+            if told:
                 self._dirty.add(patient.patient_id)
+                events += told
         return events
 
     def dirty(self) -> list[str]:
@@ -181,6 +185,7 @@ class Engine:
                 self._waiting[patient_id] = patient
         self._due[patient_id] = patient
         self._restored.add(patient_id)
+        self._unfitted.add(patient_id)
 
     def open_alerts(self, patient_id: str) -> dict[str, Episode]:
         """Return a patient's open episodes by alert id."""
@@ -190,13 +195,21 @@ class Engine:
     def __len__(self) -> int:
         return len(self._roster.patients)
 
-    def _forget(self, patient: Patient) -> list[AlertEvent]:
-        """End the episodes of a patient for whom there was no room."""
+    def _begin_afresh(self, patient: Patient) -> list[AlertEvent]:
+        """Forget a patient at whose data the engine itself broke: one person's must not end everybody's watch, and the
+        same record would end it again after each start. Call it while the exception is handled."""
+        self._failures.of(ENGINE)
+        self._roster.patients.pop(patient.patient_id, None)
+        self._restored.discard(patient.patient_id)
+        return self._forget(patient, "the watch of this person broke and begins afresh")
+
+    def _forget(self, patient: Patient, why: str) -> list[AlertEvent]:
+        """End the episodes of a patient who is forgotten."""
         for held in (self._waiting, self._due):
             held.pop(patient.patient_id, None)
         self._dirty.discard(patient.patient_id)
         at = self._circumstances(patient, NOBODY, max(patient.seen_us, 0))
-        return patient.book.close(at, f"{NO_LONGER}: too many patients")
+        return patient.book.close(at, f"{NO_LONGER}: {why}")
 
     def _take(
         self, patient: Patient, origin: Origin, rows: Observations, fetch: Fetch, record: int, now_us: int
@@ -235,6 +248,19 @@ class Engine:
             return []
         whose = settled.origin_of(origin)
         return self._events(patient, [Told(one, whose, LIMITS, origin.person) for one in found], now_us)
+
+    def _overdue(self, patient: Patient, now_us: int) -> list[AlertEvent]:
+        events = self._events(patient, settled.overdue(patient, now_us, self._failures), now_us)
+        if patient.book.episodes and (ended := lapsed(patient, self._circumstances(patient, NOBODY, now_us))):
+            self._dirty.add(patient.patient_id)
+            events += ended
+        return events
+
+    def _settled(self, patient: Patient, now_us: int, *, everything: bool) -> list[AlertEvent]:
+        try:
+            return self._settle(patient, now_us, everything=everything)
+        except Exception:  # noqa: BLE001 - see `_begin_afresh`
+            return self._begin_afresh(patient)
 
     def _settle(self, patient: Patient, now_us: int, *, everything: bool = False) -> list[AlertEvent]:
         """Settle every origin of a patient as far as event time says, or all that waits."""
@@ -305,6 +331,8 @@ class Engine:
             self._waiting.pop(patient_id, None)
             self._due.pop(patient_id, None)
             return let_go(patient, at)
+        if self._is_as_before(patient):
+            return []
         events = taken_back(patient, at)
         swap(patient, crowd.plan_of(patient_id))
         self._roster.refit(patient)
@@ -313,6 +341,16 @@ class Engine:
         for origin in patient.origins.values():
             origin.distrusted = settled.distrusted(patient, origin, self._failures)
         return events
+
+    def _is_as_before(self, patient: Patient) -> bool:
+        """Fit a patient's devices to the crowd; tell whether plan and people are as they were, as for most they are."""
+        unfitted = patient.patient_id in self._unfitted
+        self._unfitted.discard(patient.patient_id)
+        if unfitted or patient.withdrawn or self._roster.crowd.plan_of(patient.patient_id) is not patient.plan:
+            return False
+        before = [origin.person for origin in patient.origins.values()]
+        self._roster.refit(patient)
+        return before == [origin.person for origin in patient.origins.values()]
 
 
 def _edge(time_us: int, patient: Patient) -> int:

@@ -44,8 +44,8 @@ class Watching(Protocol):
         """Return how often detectors broke, by name, since this was last asked."""
         ...
 
-    def overdue(self, now_us: int) -> list[AlertEvent]:
-        """Return what the clock alone says; only asked while the partition is caught up."""
+    def overdue(self, now_us: int) -> Iterator[list[AlertEvent]]:
+        """Yield, patient by patient, what the clock alone says; only asked while the partition is caught up."""
         ...
 
     def open_alerts(self, patient_id: str) -> Mapping[str, object]:

@@ -56,7 +56,8 @@ def replay(
             asked_us = now_us
             if progress is not None:
                 progress(now_us)
-            yield from engine.overdue(now_us)
+            for events in engine.overdue(now_us):
+                yield from events
     if finish:
         yield from engine.finish(now_us)
 

@@ -77,9 +77,9 @@ class FakeEngine:
     def take_failures(self) -> dict[str, int]:
         return {}
 
-    def overdue(self, now_us: int) -> list[AlertEvent]:
+    def overdue(self, now_us: int) -> Iterator[list[AlertEvent]]:
         told, self.silent = self.silent, []
-        return told
+        yield told
 
     def open_alerts(self, patient_id: str) -> dict[str, object]:
         opened = self.patients.get(patient_id, {}).get("open")

@@ -19,7 +19,7 @@ from stream.watch.crowd import Crowd, Everyone
 from stream.watch.engine import Engine
 from stream.watch.plan import Plan
 from tests.stream.making import HEADER, T0, S, samples
-from tests.stream.watch.toys import Broken, Doubter, PatientToy, Toy
+from tests.stream.watch.toys import Broken, Doubter, PatientToy, Toy, overdue
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.care_profile import CareProfile
 from vitals.ids import device_id, patient_id
@@ -157,9 +157,9 @@ def test_a_detector_that_breaks_is_counted_and_the_others_go_on() -> None:
 def test_silence_is_counted_from_what_is_settled() -> None:
     engine = strict()
     watch(engine, samples("heart_rate", range(100), 80))
-    assert engine.overdue(T0 + 101 * S) == []
+    assert overdue(engine, T0 + 101 * S) == []
     engine.finish(T0 + 101 * S)
-    assert engine.overdue(T0 + 200 * S) == []
+    assert overdue(engine, T0 + 200 * S) == []
 
 
 @dataclass(frozen=True)

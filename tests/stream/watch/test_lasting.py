@@ -23,7 +23,7 @@ from stream.watch.memory import MAX_ORIGINS
 from stream.watch.plan import Plan, default_plan
 from stream.watch.size import MAX_BYTES, array_bytes
 from tests.stream.making import HEADER, T0, S, samples
-from tests.stream.watch.toys import Broken, PatientToy, Toy, ToyState
+from tests.stream.watch.toys import Broken, PatientToy, Toy, ToyState, overdue
 from vitals.batch import BatchHeader, SampleColumns
 from vitals.ids import device_id
 from vitals.quality import Context
@@ -255,13 +255,13 @@ def test_each_episode_is_raised_late_once_and_live_once_at_most_in_that_order(
 def test_an_episode_of_a_device_that_is_gone_is_closed_and_its_return_told_anew() -> None:
     engine = strict()
     (raised,) = see(engine, stretch(0, 100, 120), 100)
-    assert engine.overdue(T0 + 25 * HOUR * S) == []
-    (over,) = engine.overdue(T0 + 27 * HOUR * S)
+    assert overdue(engine, T0 + 25 * HOUR * S) == []
+    (over,) = overdue(engine, T0 + 27 * HOUR * S)
     assert told([over]) == [("toy", "cleared", False)]
     assert over.alert_id == raised.alert_id
     assert "no longer watched" in over.sentence
     assert WHO in engine.dirty()
-    assert engine.overdue(T0 + 28 * HOUR * S) == []
+    assert overdue(engine, T0 + 28 * HOUR * S) == []
     (again,) = see(engine, stretch(30 * HOUR, 30 * HOUR + 100, 120), 30 * HOUR + 100)
     assert told([again]) == [("toy", "raised", False)]
     assert again.alert_id != raised.alert_id
@@ -270,7 +270,7 @@ def test_an_episode_of_a_device_that_is_gone_is_closed_and_its_return_told_anew(
 def test_a_limit_of_a_device_that_is_gone_is_closed_too_and_judged_anew() -> None:
     engine = strict(replace(PLAN, limits=LIMITS, detectors=()))
     (raised,) = see(engine, stretch(0, 100, 150), 100)
-    (over,) = engine.overdue(T0 + 27 * HOUR * S)
+    (over,) = overdue(engine, T0 + 27 * HOUR * S)
     assert (over.alert_id, over.state) == (raised.alert_id, State.CLEARED)
     (again,) = see(engine, stretch(30 * HOUR, 30 * HOUR + 100, 150), 30 * HOUR + 100)
     assert (again.rule, again.state) == ("heart_rate_high", State.RAISED)
@@ -281,7 +281,7 @@ def test_another_device_keeps_no_episode_of_this_one_open() -> None:
     engine = strict()
     see(engine, stretch(0, 100, 120), 100)
     see(engine, stretch(26 * HOUR, 27 * HOUR, 70), 27 * HOUR, of("d2"))
-    assert told(engine.overdue(T0 + 27 * HOUR * S)) == [("toy", "cleared", False)]
+    assert told(overdue(engine, T0 + 27 * HOUR * S)) == [("toy", "cleared", False)]
 
 
 @dataclass(frozen=True, slots=True)

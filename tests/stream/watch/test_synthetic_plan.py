@@ -8,6 +8,7 @@ from stream.policy_file.policies import Policies, built_in, policies_of
 from stream.watch.engine import Engine
 from stream.watch.people import CrowdSnapshot
 from stream.watch.synthetic_plan import RULE
+from tests.stream.watch.toys import overdue
 from timeseries.people_reader import People
 from vitals.batch import BatchHeader, sample_columns
 from vitals.care_profile import CareProfile
@@ -47,7 +48,7 @@ def beats(engine: Engine, count: int, every_us: int = MINUTE_US) -> list[list[Al
         events = engine.see([HEADER], np.array([1]), columns, at_us + 100_000)
         later = [event for part in engine.settle(at_us + 200_000) for event in part]
         assert later == []
-        assert engine.overdue(at_us + every_us - 1) == []
+        assert overdue(engine, at_us + every_us - 1) == []
         found.append(events)
     return found
 

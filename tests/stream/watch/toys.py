@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.event import Audience, Kind, Priority, State
+from alerts.event import AlertEvent, Audience, Kind, Priority, State
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
 from stream.detectors.sustain import NEVER, Code, Sustained, Timing, Window, follow
+from stream.watch.engine import Engine
 from vitals.catalogue import number_of
 from vitals.quality import TRUSTWORTHY, Context
 
@@ -127,3 +128,8 @@ class Broken(Toy):
 
 
 EXERCISE = int(Context.MOTION_ACTIVE)
+
+
+def overdue(engine: Engine, now_us: int) -> list[AlertEvent]:
+    """What the clock alone says of all patients."""
+    return [event for events in engine.overdue(now_us) for event in events]
