@@ -3,12 +3,13 @@
 A group of its own: with the database down it waits (and tries again, for ever), while alerts go on being dispatched and
 delivered. Offsets are committed after the database's commit, and every row has a key of its own: nothing is lost,
 nothing stands there twice. What is of the synthetic patient (`stream.heartbeat`) is told to nobody and kept nowhere;
-what is for review alone is kept by `stream.review_job`, and stands on no console.
+what is for review alone is kept by `stream.review_job`, and stands on no console. What the watch still says of somebody
+who was erased is left out by the store, and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,12 +20,13 @@ from alerts.event import AlertEvent, Audience
 from alerts.notification import DeliveryAttempt, Notification
 from ingest.topics import ALERTS, NOTIFICATIONS, NOTIFICATIONS_STATUS
 from stream.kafka import MAX_BACKOFF_S, commit, decoded, forever, group_consumer
-from timeseries.alert_store import AlertRow, AttemptRow, NotificationRow
+from timeseries.alert_store import AlertRow, AttemptRow, Erased, NotificationRow
 from timeseries.model import StoreRefused, StoreUnavailable
 from vitals.synthetic import PATIENT as SYNTHETIC
 
 GROUP: Final = "vigil-ledger"
 STORED: Final = Counter("vigil_ledger_stored", "Messages stored", ["what"])
+ERASED: Final = Counter("vigil_ledger_erased", "Messages of somebody who was erased: they are not stored", ["what"])
 REFUSED: Final = Counter("vigil_ledger_refused", "Messages that the database refused and that were left out", ["what"])
 
 _log = structlog.get_logger(__name__)
@@ -41,8 +43,11 @@ class AlertStore(Protocol):
         alerts: Sequence[AlertRow],
         notifications: Sequence[NotificationRow],
         attempts: Sequence[AttemptRow],
-    ) -> None:
-        """Store all or nothing. Raises `StoreUnavailable` where trying again can help, otherwise `StoreRefused`."""
+    ) -> Erased:
+        """Store all or nothing, and return what was left out because its person was erased.
+
+        Raises `StoreUnavailable` where trying again can help, otherwise `StoreRefused`.
+        """
 
 
 @dataclass(slots=True)
@@ -100,25 +105,28 @@ async def save(store: AlertStore, page: Page, max_backoff_s: float = MAX_BACKOFF
     if not any(page.counts().values()):
         return
     try:
-        await forever(_SERVICE, "store", StoreUnavailable, max_backoff_s=max_backoff_s)(_put, store, page)
+        storing = forever(_SERVICE, "store", StoreUnavailable, max_backoff_s=max_backoff_s)
+        erased: Erased = await storing(_put, store, page)
     except StoreRefused as error:
         alone = page.pages_of_one()
         if len(alone) == 1:
-            _count(REFUSED, page)
+            _count(REFUSED, page.counts())
             _log.error("row left out", error=str(error))
             return
         for one in alone:
             await save(store, one, max_backoff_s)
     else:
-        _count(STORED, page)
+        left_out = dict(zip(page.counts(), erased, strict=True))
+        _count(ERASED, left_out)
+        _count(STORED, {what: rows - left_out[what] for what, rows in page.counts().items()})
 
 
-async def _put(store: AlertStore, page: Page) -> None:
-    await store.save(page.alerts, page.notifications, page.attempts)
+async def _put(store: AlertStore, page: Page) -> Erased:
+    return await store.save(page.alerts, page.notifications, page.attempts)
 
 
-def _count(counter: Counter, page: Page) -> None:
-    for what, rows in page.counts().items():
+def _count(counter: Counter, counts: Mapping[str, int]) -> None:
+    for what, rows in counts.items():
         counter.labels(what).inc(rows)
 
 
@@ -131,7 +139,7 @@ def _enter(page: Page, topics: Topics, record: Any) -> None:
         page.notifications += [] if notification is None else [notification_row(notification)]
     else:
         attempt = decoded(_SERVICE, DeliveryAttempt, record)
-        page.attempts += [] if attempt is None else [attempt_row(attempt)]
+        page.attempts += [] if attempt is None else [attempt_row(attempt, _patient(record.key))]
 
 
 def alert_row(event: AlertEvent) -> AlertRow:
@@ -167,6 +175,7 @@ def notification_row(notification: Notification) -> NotificationRow:
         notification_id=notification.notification_id,
         alert_id=alert.alert_id,
         patient_id=alert.patient_id,
+        opened_at=alert.opened_at,
         state=alert.state.value,
         priority=alert.priority.value,
         recipient=notification.recipient,
@@ -176,10 +185,16 @@ def notification_row(notification: Notification) -> NotificationRow:
     )
 
 
-def attempt_row(attempt: DeliveryAttempt) -> AttemptRow:
-    """Return the attempt as the table has it."""
+def _patient(key: bytes | None) -> str:
+    """Return the patient id of a record's key, without any where it is none of ours."""
+    return (key or b"").decode(errors="replace").replace("\0", "")
+
+
+def attempt_row(attempt: DeliveryAttempt, patient: str) -> AttemptRow:
+    """Return the attempt as the table has it, and whose it is."""
     return AttemptRow(
         notification_id=attempt.notification_id,
+        patient_id=patient,
         at=attempt.at,
         attempt=attempt.attempt,
         outcome=attempt.outcome.value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import psycopg
 from psycopg.rows import dict_row
@@ -44,11 +44,12 @@ class AlertRow(TypedDict):
 
 
 class NotificationRow(TypedDict):
-    """One message to a recipient over a channel; `state` and `priority` are the alert's that it tells of."""
+    """One message to a recipient over a channel; `opened_at`, `state` and `priority` are its alert's."""
 
     notification_id: str
     alert_id: str
     patient_id: str
+    opened_at: datetime
     state: str
     priority: str
     recipient: str
@@ -58,13 +59,22 @@ class NotificationRow(TypedDict):
 
 
 class AttemptRow(TypedDict):
-    """One attempt to deliver a notification."""
+    """One attempt to deliver a notification; whose, says the key of its message. It stands in no column."""
 
     notification_id: str
+    patient_id: str
     at: datetime
     attempt: int
     outcome: str
     detail: str
+
+
+class Erased(NamedTuple):
+    """How many rows were not written because their person was erased."""
+
+    alerts: int = 0
+    notifications: int = 0
+    attempts: int = 0
 
 
 class PostgresAlertStore(OneConnection):
@@ -79,8 +89,9 @@ class PostgresAlertStore(OneConnection):
         alerts: Sequence[AlertRow],
         notifications: Sequence[NotificationRow],
         attempts: Sequence[AttemptRow],
-    ) -> None:
-        """Store all of it in one transaction, or nothing.
+    ) -> Erased:
+        """Store all of it in one transaction, or nothing, but for what is told of somebody who was erased as a whole
+        (vigil erase) and has not consented to care since, or began before that: return how many rows were left out.
 
         Raises `StoreUnavailable` where trying again can help, `StoreRefused` where one of the rows cannot be stored.
         """
@@ -93,9 +104,7 @@ class PostgresAlertStore(OneConnection):
         try:
             connection = await self._open()
             async with connection.transaction(), connection.cursor() as cursor:
-                for query, rows in work:
-                    for row in rows:
-                        await cursor.execute(query, row)
+                return Erased(*[await _put(cursor, query, rows) for query, rows in work])
         except BaseException as error:
             await self._fail(error)
             raise
@@ -129,3 +138,12 @@ class PostgresAlertStore(OneConnection):
             await self.close()
             raise StoreUnavailable(f"the database does not answer (SQLSTATE {state or 'none'})") from error
         await self.close()
+
+
+async def _put(cursor: psycopg.AsyncCursor[dict[str, Any]], query: str, rows: Sequence[Any]) -> int:
+    """Write rows one by one, and return how many were of somebody who was erased."""
+    erased = 0
+    for row in rows:
+        told = await (await cursor.execute(query, row)).fetchone()
+        erased += told is not None and told["is_so"]
+    return erased

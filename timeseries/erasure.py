@@ -121,14 +121,19 @@ class Work:
         else:
             self.erasure_id, self.rows = found
 
-    def step(self, table: str, statement: str) -> None:
-        """Run a deletion, unless the database lacks the table. Raises `UnderHold` if a hold was placed meanwhile."""
+    def step(self, table: str, statement: str, *, alone: bool = False) -> None:
+        """Run a deletion, unless the database lacks the table. Raises `UnderHold` if a hold was placed meanwhile.
+
+        `alone`: whoever is writing the table ends first, so that nothing comes that was begun before the erasure.
+        """
         if self.connection.execute(_SQL["exists"], {"table": table}).fetchone() == (False,):
             return
         with self.connection.transaction():
             self.connection.execute(_SQL["lock_holds"])
             if self.connection.execute(_SQL["is_held"], self.values).fetchone() == (True,):
                 raise UnderHold("a legal hold was placed meanwhile: what is left stays until it is lifted")
+            if alone:
+                self.connection.execute(_SQL["lock_writers"].format(table=table))
             rows = self.connection.execute(statement, self.values).rowcount
             self.count(table, rows)
         self._done(table, max(rows, 0))
@@ -164,9 +169,10 @@ def _say_no(work: Work) -> None:
 
 
 def _told(work: Work) -> None:
-    work.step("delivery_attempts", _SQL["delete_attempts"])
+    """What the ledger writes from now on it holds against the erasure (view erased_people)."""
+    work.step("delivery_attempts", _SQL["delete_attempts"], alone=True)
     for table in _TOLD:
-        work.step(table, _SQL["delete_of_id"].format(table=table))
+        work.step(table, _SQL["delete_of_id"].format(table=table), alone=True)
     for table in ("quarantine_outbox", "quarantine"):
         work.step(table, _SQL["delete_quarantined"].format(table=table))
     work.step("quarantine_records", _SQL["delete_quarantine_records"])

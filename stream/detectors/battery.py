@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
-import numpy as np
-
 from alerts.event import Kind, Priority, State
 from stream.detectors.by_metric import by_metric
 from stream.detectors.finding import Finding
@@ -74,17 +72,17 @@ class Battery:
 
     def step(self, state: BatteryState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in battery levels; there are few."""
-        nothing = np.zeros(len(seen), np.bool_)
-        levels = by_metric(seen).of(_NUMBER)
+        stretch = by_metric(seen)
+        levels = stretch.of(_NUMBER)
         findings: list[Finding] = []
         if levels is None:
-            return Judged(state, findings, nothing)
+            return Judged(state, findings, stretch.none)
         charging = (levels.context & int(Context.CHARGING)) != 0
         rows = zip(levels.start_us.tolist(), levels.value.tolist(), charging.tolist(), strict=True)
         for at_us, percent, plugged in rows:
             state, told = self._level(state, at_us, percent, plugged)
             findings += told
-        return Judged(state, findings, nothing)
+        return Judged(state, findings, stretch.none)
 
     def distrusted(self, state: BatteryState) -> frozenset[int]:  # noqa: ARG002
         """Return nothing: a low battery measures well."""

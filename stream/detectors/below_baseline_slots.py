@@ -55,6 +55,7 @@ def _column_of() -> NDArray[np.int64]:
 _COLUMN_OF: Final = _column_of()
 _MOVING: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
 _NO_CONTACT: Final = int(Context.NO_CONTACT)
+_ASLEEP: Final = int(Context.ASLEEP)
 _STILL: Final = int(Context.MOTION_SEDENTARY | Context.ASLEEP)
 
 
@@ -168,7 +169,7 @@ def fill(slot: Slot, part: Part, resting: NDArray[np.bool_] | None) -> Slot:
         part = part.pick(resting)
     picked = part.samples
     column, value, duration = _COLUMN_OF[part.metric], picked.value, picked.duration_ms
-    asleep = picked.context & int(Context.ASLEEP)
+    asleep = picked.context & _ASLEEP
     if np.maximum.reduce(duration) > LONG_MS:
         column = np.where((duration > LONG_MS) & (column < RMSSD_TOLD), _LEFT_OUT, column)
         asleep |= duration > LONG_MS
@@ -219,7 +220,7 @@ def _grown(slot: Slot, stretch: Stretch, zone_min: int, samples: int) -> Slot:
             counts[column] += end - first
     rr = stretch.of(RR)
     beats = slot.beats if rr is None else _with_beats(slot, rr.start_us, rr.value)
-    asleep = samples if stretch.context & int(Context.ASLEEP) else 0
+    asleep = samples if stretch.context & _ASLEEP else 0
     return Slot(slot.number, zone_min, sums, counts, slot.resting + samples, slot.asleep + asleep, beats)
 
 

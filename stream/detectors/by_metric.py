@@ -44,12 +44,12 @@ class Stretch:
     """All samples of a stretch, by metric and within a metric as they came.
 
     `all_well` tells whether each is trustworthy and of a sensor on the body, `any_context` has every bit that any of
-    them has, `longest_ms` is the longest duration.
+    them has, `longest_ms` is the longest duration, `bits` has the bit of each metric's number.
     """
 
     __slots__ = (
-        "_columns", "_context", "_ends_us", "_extremes", "_first", "_known", "_longest", "_received", "_trusted",
-        "_well", "all_well", "any_context", "longest_ms", "seen",
+        "_columns", "_context", "_ends_us", "_extremes", "_first", "_known", "_longest", "_none", "_received",
+        "_trusted", "_well", "all_well", "any_context", "bits", "longest_ms", "seen",
     )  # fmt: skip
 
     def __init__(self, seen: Observations) -> None:
@@ -67,11 +67,13 @@ class Stretch:
         self._well: NDArray[np.bool_] | None = None
         self._columns = Series(order, start, end, seen["value"][order], quality, context, duration)
         self._first: dict[int, tuple[int, int]] = {}
-        first = 0
+        self.bits = first = 0
         for number, count in enumerate(np.bincount(metric).tolist()):
             if count:
                 self._first[number] = (first, first + count)
+                self.bits |= 1 << number
                 first += count
+        self._none: NDArray[np.bool_] | None = None
         self._ends_us: NDArray[np.int64] | None = None
         self._received: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self._extremes: dict[int, tuple[float, float]] | None = None
@@ -85,9 +87,12 @@ class Stretch:
         return list(self._first)
 
     @property
-    def bits(self) -> int:
-        """The metrics there are: the bit of each number."""
-        return sum([1 << number for number in self._first])
+    def none(self) -> NDArray[np.bool_]:
+        """A flag a sample, all down and not to be written to: what a technical detector distrusts, nearly always."""
+        if self._none is None:
+            self._none = np.zeros(len(self.seen), np.bool_)
+            self._none.flags.writeable = False
+        return self._none
 
     @property
     def context(self) -> int:

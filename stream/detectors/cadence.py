@@ -65,33 +65,29 @@ def learn(
     """Take in samples by when they ended (their order), and when they were received, in microseconds and in whole
     seconds; shape (n,), n >= 1. `which` picks samples by their places; without it all count."""
     if which is not None:
-        received_us, second = received_us[which], second[which]
-    first, last = (0, -1) if which is None else (int(which[0]), int(which[-1]))
+        end_us, received_us, second = end_us[which], received_us[which], second[which]
     is_first = cadence.arrival_us == NEVER
     before_us = int(received_us[0]) if is_first else cadence.arrival_us
     since_us = before_us if is_first else cadence.since_us
-    newest_us, last_us = max(cadence.end_us, int(end_us[last])), max(before_us, int(np.maximum.reduce(received_us)))
+    newest_us, last_us = max(cadence.end_us, int(end_us[-1])), max(before_us, int(np.maximum.reduce(received_us)))
     if last_us // US_PER_S == before_us // US_PER_S:
         return Cadence(since_us, newest_us, last_us, cadence.gaps_s, cadence.heard)
     at = _places(second, before_us // US_PER_S)
-    came, ended = received_us[at], end_us[at if which is None else which[at]]
-    gaps_s = _gaps_s(came, ended, before_us, int(end_us[first]) if is_first else cadence.end_us)
+    came_us = received_us[at]
+    gaps_s = _gaps_s(came_us, end_us[at], before_us, int(end_us[0]) if is_first else cadence.end_us)
     keep = max(0, KEPT_GAPS - len(gaps_s))
     old = cadence.gaps_s[-keep:] if keep else cadence.gaps_s[:0]
     known = np.empty(len(old) + min(len(gaps_s), KEPT_GAPS), np.float32)
     known[: len(old)], known[len(old) :] = old, gaps_s[-KEPT_GAPS:]
-    return Cadence(since_us, newest_us, last_us, known, _heard(cadence, came))
+    return Cadence(since_us, newest_us, last_us, known, _heard(cadence, came_us))
 
 
 def _places(second: NDArray[np.int64], before_s: int) -> NDArray[np.intp]:
     """Return where something came in a later second than everything before it."""
-    latest = np.maximum.accumulate(second)
-    later = np.empty(len(second), np.bool_)
-    later[0] = latest[0] > before_s
-    np.greater(latest[1:], latest[:-1], out=later[1:])
-    if latest[0] < before_s:
-        later &= latest > before_s
-    return later.nonzero()[0]
+    latest = np.empty(len(second) + 1, np.int64)
+    latest[0], latest[1:] = before_s, second
+    np.maximum.accumulate(latest, out=latest)
+    return (latest[1:] > latest[:-1]).nonzero()[0]
 
 
 def _gaps_s(
@@ -106,12 +102,12 @@ def _gaps_s(
     return gaps_s
 
 
-def _heard(cadence: Cadence, came: NDArray[np.int64]) -> NDArray[np.float64]:
+def _heard(cadence: Cadence, came_us: NDArray[np.int64]) -> NDArray[np.float64]:
     last = cadence.arrival_us // _HOUR_US if cadence.arrival_us != NEVER else None
-    if last is not None and int(came[-1]) // _HOUR_US == last:
+    if int(came_us[-1]) // _HOUR_US == last:
         return cadence.heard
     heard = cadence.heard.copy()
-    for hour in np.unique(came // _HOUR_US).tolist():
+    for hour in np.unique(came_us // _HOUR_US).tolist():
         if last is None or hour > last:
             missed = np.arange(hour if last is None else max(last + 1, hour - 24 * 30), hour)
             np.multiply.at(heard, missed % 24, 1 - _FORGET)

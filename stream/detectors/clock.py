@@ -96,13 +96,13 @@ class Clock:
         delay = received - stretch.ends_us
         window_us = round(self.policy.window_s * US_PER_S)
         findings: list[Finding] = []
-        if int(np.maximum.reduce(received)) // window_us <= state.window and stretch.of(_OFFSET) is None:
+        if stretch.of(_OFFSET) is None and int(np.maximum.reduce(received)) // window_us <= state.window:
             least_us = min(state.least_us, int(np.minimum.reduce(delay)))
             samples = state.samples + len(seen)
             after = ClockState(
                 state.window, samples, least_us, state.before_us, state.opened_us, state.raised_us, state.far
             )
-            return Judged(after, findings, np.zeros(len(seen), np.bool_))
+            return Judged(after, findings, stretch.none)
         arrival = np.maximum.accumulate(received) // window_us
         compared = seen["metric"] == _OFFSET
         window = np.maximum(arrival, state.window)

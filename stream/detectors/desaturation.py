@@ -120,14 +120,15 @@ class Desaturation:
             return state, []
         before_us = int(state.waiting_us[-1]) if len(state.waiting_us) else state.recent.last_us
         first = first_of_each(readings.end_us, US_PER_S, before_us)
-        if not first.all():
-            if not first.any():
-                return state, []
+        count = np.count_nonzero(first)
+        if not count:
+            return state, []
+        if count < len(first):
             readings = readings.pick(first)
         value = np.rint(readings.value * 10).astype(np.int16)
-        asleep = readings.context & _ASLEEP
-        if asleep.any():
-            np.negative(value, out=value, where=asleep != 0)
+        asleep = (readings.context & _ASLEEP) != 0
+        if np.count_nonzero(asleep):
+            np.negative(value, out=value, where=asleep)
         start, value = np.concatenate((state.waiting_us, readings.end_us)), np.concatenate((state.waiting, value))
         begun_us = int(start[0]) if state.recent.last_us == NEVER else state.recent.last_us
         if begun_us // SLOT_US == start[-1] // SLOT_US:

@@ -27,6 +27,7 @@ from vitals.clock import US_PER_S
 
 RULE: Final = "elevated_temperature"
 _TEMPERATURE: Final = number_of("body_temperature")
+_CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.CALM, Code.HOLD, Code.BREACH))
 _SLOT_US: Final = 10 * US_PER_S
 _SUSTAINED: Final = Timing(1_800, min_samples=3, clear_delay_s=3_600, clear_samples=3, max_gap_s=4 * 3_600)
 
@@ -90,7 +91,7 @@ class Fever:
         over = min(self.policy.ends_cel, limit)
         if state.spell.held.is_quiet and value.max() < limit:
             return FeverState(state.spell, int(ends[-1])), []  # nearly always
-        codes = np.where(value >= limit, Code.BREACH, np.where(value <= over, Code.CALM, Code.HOLD)).astype(np.int8)
+        codes = np.where(value >= limit, _BREACH, np.where(value <= over, _CALM, _HOLD))
         window = Window(ends, codes, value, told.quality[first])
         single = alone(ends, state.last_us, self.policy.alone_s)
         spell, changes = follow_spell(state.spell, self.policy.timing, window, single, lowest=False)

@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
-import numpy as np
-
 from alerts.event import Kind, Priority, State
 from stream.detectors.by_metric import by_metric
 from stream.detectors.cadence import Cadence, allowance_s, deadline_us, learn, usual_gap_s
@@ -84,10 +82,10 @@ class Gap:
         if state.opened_us is not None:
             came_us = int(seen["received_us"][0])
             findings.append(self._finding(state, State.CLEARED, max(came_us, state.opened_us)))
-        planned = bool(seen["context"][-1] & _PLANNED)
         stretch = by_metric(seen)
+        planned = bool(stretch.any_context & _PLANNED and seen["context"][-1] & _PLANNED)
         after = GapState(learn(state.cadence, stretch.ends_us, *stretch.received), planned)
-        return Judged(after, findings, np.zeros(len(seen), np.bool_))
+        return Judged(after, findings, stretch.none)
 
     def distrusted(self, state: GapState) -> frozenset[int]:  # noqa: ARG002
         """Return nothing: silence says no wrong values."""

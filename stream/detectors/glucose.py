@@ -29,6 +29,7 @@ from stream.detectors.sustain import Code, Timing, Transition, Window
 from vitals.catalogue import number_of
 from vitals.quality import Context
 
+_SKIP, _CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.SKIP, Code.CALM, Code.HOLD, Code.BREACH))
 # Three readings five minutes apart stand for 15 minutes and are ten apart, less the jitter of a sensor's clock.
 _QUARTER: Final = Timing(570, min_samples=3, clear_delay_s=570, clear_samples=3, max_gap_s=1_200)
 _TWO_HOURS: Final = Timing(7_170, min_samples=8, clear_delay_s=570, clear_samples=3, max_gap_s=1_800, min_share=0.75)
@@ -193,17 +194,17 @@ def _codes(
     ends = min(policy.high_ends_mg_dl, levels.high)
     fast = rate <= -policy.falling_mg_dl_per_min
     leads = fast & (value >= levels.low) & (value + policy.ahead_min * rate < levels.low)
-    falling = np.where(leads, Code.BREACH, np.where(np.isnan(rate), Code.SKIP, np.where(fast, Code.HOLD, Code.CALM)))
+    falling = np.where(leads, _BREACH, np.where(np.isnan(rate), _SKIP, np.where(fast, _HOLD, _CALM)))
     return (
         _code(value < levels.very_low, value >= levels.low),
         _code(value < levels.low, value >= levels.low),
         _code(value > levels.high, value <= ends),
-        falling.astype(np.int8),
+        falling,
     )
 
 
 def _code(breach: NDArray[np.bool_], calm: NDArray[np.bool_]) -> NDArray[np.int8]:
-    return np.where(breach, Code.BREACH, np.where(calm, Code.CALM, Code.HOLD)).astype(np.int8)
+    return np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
 
 
 def _says(

@@ -101,11 +101,12 @@ class MonitoringState:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """One origin's stretch: when each of `seen` ended (`at_us`) and was received; `good` by family the places of those
-    to be trusted, `bad` of those not to be (but while charging)."""
+    """One origin's stretch: when each of `seen` ended (`at_us`, the last at `newest_us`) and was received; `good` by
+    family the places of those to be trusted, `bad` of those not to be (but while charging)."""
 
     seen: Observations
     at_us: NDArray[np.int64]
+    newest_us: int
     received_us: NDArray[np.int64]
     second: NDArray[np.int64]
     good: tuple[NDArray[np.intp], ...]
@@ -136,10 +137,10 @@ class Monitoring:
             vitals.append(vital)
             findings += told
             # Whether a pulse is expected is judged by what this stretch taught, too.
-            state = replace(state, vitals=(*vitals, *state.vitals[family + 1 :])) if family == 0 else state
+            state = MonitoringState((vital, *state.vitals[1:]), state.charging_us) if family == 0 else state
         charging_us = max(state.charging_us, int(part.charging.max())) if len(part.charging) else state.charging_us
         findings.sort(key=lambda one: one.changed_us)
-        return Judged(MonitoringState(tuple(vitals), charging_us), findings, np.zeros(len(seen), np.bool_))
+        return Judged(MonitoringState(tuple(vitals), charging_us), findings, by_metric(seen).none)
 
     def distrusted(self, state: MonitoringState) -> frozenset[int]:  # noqa: ARG002
         """Return nothing: it only tells what others distrust."""
@@ -170,12 +171,12 @@ class Monitoring:
 
     def _vital(self, state: MonitoringState, family: int, part: _Stretch) -> tuple[Vital, list[Finding]]:
         vital, good = state.vitals[family], part.good[family]
-        last_us, newest_us = vital.cadence.end_us, int(part.at_us[-1])
+        last_us, newest_us = vital.cadence.end_us, part.newest_us
         if not len(good) and not len(part.bad[family]) and (last_us == NEVER or newest_us - last_us < _AFTER_US):
             return vital, []
         findings: list[Finding] = []
         done = 0
-        for hole in self._holes(vital, part.at_us, good, doubted=len(part.bad[family]) > 0):
+        for hole in self._holes(vital, part, good, doubted=len(part.bad[family]) > 0):
             # Each silence is judged by what was known before it, however the stretch was cut.
             if hole > done:
                 vital, told = self._hear(family, vital, part, good[done:hole])
@@ -193,12 +194,12 @@ class Monitoring:
             vital = replace(vital, doubt=_doubt(vital, family, part, newest_us))
         return vital, findings
 
-    def _holes(self, vital: Vital, at_us: NDArray[np.int64], good: NDArray[np.intp], *, doubted: bool) -> list[int]:
+    def _holes(self, vital: Vital, part: _Stretch, good: NDArray[np.intp], *, doubted: bool) -> list[int]:
         """Return before which trustworthy samples (by place; their number: after the last) silence may be too long."""
-        last_us, after_us = vital.cadence.end_us, self.policy.after_s * US_PER_S
+        last_us, after_us, at_us = vital.cadence.end_us, self.policy.after_s * US_PER_S, part.at_us
         if last_us == NEVER and doubted:
             last_us = int(at_us[0]) if vital.doubt.since_us == NEVER else vital.doubt.since_us
-        if last_us != NEVER and at_us[-1] - last_us < after_us:
+        if last_us != NEVER and part.newest_us - last_us < after_us:
             return []
         told = at_us[good]
         ends = np.append(told, at_us[-1])
@@ -209,8 +210,8 @@ class Monitoring:
     def _hear(self, family: int, vital: Vital, part: _Stretch, which: NDArray[np.intp]) -> tuple[Vital, list[Finding]]:
         """Learn from trustworthy samples; those later than the last one end an episode and are the last from now on."""
         findings = []
-        cadence = learn(vital.cadence, part.at_us, part.received_us, part.second, which)
-        if part.at_us[which[-1]] < cadence.end_us:
+        cadence, last = learn(vital.cadence, part.at_us, part.received_us, part.second, which), which[-1]
+        if part.at_us[last] < cadence.end_us:
             return replace(vital, cadence=cadence), []  # of another device, and late: all that is known is newer
         if vital.opened_us is not None:
             later = part.at_us[which] > vital.cadence.end_us
@@ -218,8 +219,7 @@ class Monitoring:
                 return replace(vital, cadence=cadence), []
             at_us = int(part.at_us[which[int(later.argmax())]])
             findings.append(_cleared(self.policy.priority, family, vital.opened_us, at_us))
-        newest = part.seen[which[-1]]
-        return Vital(cadence, int(newest["metric"]), float(newest["value"])), findings
+        return Vital(cadence, int(part.seen["metric"][last]), float(part.seen["value"][last])), findings
 
     def _miss(
         self, state: MonitoringState, family: int, vital: Vital, part: _Stretch, upto_us: int | None
@@ -290,7 +290,7 @@ def _stretch(seen: Observations) -> _Stretch:
     at_us = stretch.ends_us
     good = tuple(_good(stretch, numbers) for numbers in _FAMILY_NUMBERS)
     charging = at_us[(seen["context"] & _CHARGING) != 0] if stretch.any_context & _CHARGING else at_us[:0]
-    return _Stretch(seen, at_us, *stretch.received, good, _bad(seen, stretch), charging)
+    return _Stretch(seen, at_us, int(at_us[-1]), *stretch.received, good, _bad(seen, stretch), charging)
 
 
 def _good(stretch: Stretch, numbers: tuple[int, ...]) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ has seen it get better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import nan
 from typing import ClassVar, Final
 
@@ -35,7 +35,9 @@ from stream.detectors.protocol import Person
 from stream.detectors.sustain import Code, Timing
 from vitals.clock import US_PER_S
 
+_SKIP, _CALM, _HOLD, _BREACH = Code.SKIP, Code.CALM, Code.HOLD, Code.BREACH  # looking one up costs a microsecond
 _URGENT: Final = Timing(delay_s=120, min_samples=3, clear_delay_s=600, clear_samples=5, max_gap_s=1_800)
+_HIGH: Final = Priority.HIGH
 _TOGETHER: Final = Timing(delay_s=15, min_samples=2, clear_delay_s=600, clear_samples=5, max_gap_s=600)
 
 
@@ -101,12 +103,13 @@ class News2:
         """Take in `seen`; each 15 seconds that are over by `until_us` are scored, in order."""
         if person.profile.is_child or person.profile.pregnant:
             return News2State(), given_up(state.episodes, until_us, person)
-        inputs, new = state.inputs, columns_of(seen, medical=person.ceiling is Priority.HIGH)
+        inputs, new = state.inputs, columns_of(seen, medical=person.ceiling is _HIGH)
         if not new.slot and not len(inputs.waiting):
             return state, []
         over, waiting = taken(inputs.waiting, new, max(until_us // BUCKET_US * BUCKET_US, inputs.done_us))
         if not over:
-            return replace(state, inputs=replace(inputs, waiting=waiting)), []
+            kept = Inputs(waiting, inputs.known, inputs.done_us, inputs.moved_us, inputs.asleep_us, inputs.medical)
+            return News2State(kept, state.usual, state.episodes, state.scored, state.scored_us), []
         course = _Course(self.policy, state, person)
         for end_us, found in by_bucket(over):
             course.go(end_us, found)
@@ -143,13 +146,13 @@ class _Course:
 
     def _judged(self, told: Score) -> Seen:
         rested = self._since_motion_us(told.at_us) > self._policy.rest_s * US_PER_S
-        medium, high, raising = Code.SKIP, Code.SKIP, told.raising
+        medium, high, raising = _SKIP, _SKIP, told.raising
         if rested:
             medium = self._code(told, raising, self._policy.medium_points, self._policy.medium_calm_points)
             high = self._code(told, raising, self._policy.high_points, self._policy.high_calm_points)
-            if high is Code.BREACH and not self._by_medical(told.at_us):
-                high = Code.HOLD
-        if medium is Code.BREACH:
+            if high is _BREACH and not self._by_medical(told.at_us):
+                high = _HOLD
+        if medium is _BREACH:
             self.scored, self.scored_us = (
                 tuple(one for one, n in told.points.items() if n and one not in told.excused),
                 told.at_us,
@@ -159,7 +162,7 @@ class _Course:
         worse = trend.worsened(self.usual, values, self._policy.steps, rested=rested)
         moved = trend.code_of(self.usual, worse, self._policy.steps)
         words = trend.told(self.usual, values, worse) if any(worse) else ""
-        if rested and Code.BREACH not in (medium, moved):
+        if rested and medium is not _BREACH and moved is not _BREACH:
             self.usual = trend.learned(self.usual, values)
         return Seen(told, medium, high, moved, sum(worse), words)
 
@@ -170,9 +173,9 @@ class _Course:
 
     def _code(self, told: Score, points: int, raised: int, calm: int) -> Code:
         if points >= raised:
-            return Code.BREACH
+            return _BREACH
         if points > calm:
-            return Code.HOLD
+            return _HOLD
         lately = bool(self.scored) and told.at_us - self.scored_us <= self._policy.forget_s * US_PER_S
         unseen = lately and any(one not in told.points for one in self.scored)
-        return Code.HOLD if unseen else Code.CALM
+        return _HOLD if unseen else _CALM

@@ -16,6 +16,7 @@ from stream.detectors.protocol import Person
 from stream.detectors.sustain import Code, Run, Sustained, Timing, Transition, Window, follow
 
 METRIC: Final = "news2"
+_BREACH: Final = Code.BREACH
 _SCORE: Final = "news2"
 _TOGETHER: Final = "vitals_together"
 _MOST_POINTS: Final = 3
@@ -55,7 +56,7 @@ def findings(
     """Take in evaluations, in order, and return what changed."""
     if not seen:
         return held, []
-    if held.is_quiet and not any(Code.BREACH in one[1:4] for one in seen):
+    if held.is_quiet and not any(_BREACH in one[1:4] for one in seen):
         until = Sustained(seen[-1].score.at_us)
         return News2Episodes(until, until, until), []
     at_us = np.array([one.score.at_us for one in seen], np.int64)
@@ -92,7 +93,7 @@ def _unscored(rule: str, priority: Priority, opened_us: int, raised_us: int, at_
 def _followed(
     state: Sustained, timing: Timing, at_us: NDArray[np.int64], codes: list[Code], value: NDArray[np.float64]
 ) -> tuple[Sustained, list[Transition]]:
-    if state.is_quiet and Code.BREACH not in codes:
+    if state.is_quiet and _BREACH not in codes:
         return Sustained(int(at_us[-1])), []
     code = np.array(codes, np.int8)
     window = Window(at_us, code, value, np.ones(len(value), np.float32))

@@ -39,11 +39,12 @@ MOST: Final = 40
 _ROW: Final = np.dtype([("at_us", np.int64), ("slot", np.int8), ("value", np.float64)])
 _EXERCISE: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
 _ASLEEP: Final = int(Context.ASLEEP)
-_LOST: Final = int(Context.NO_CONTACT)
+_ENTERED: Final = int(Context.USER_ENTERED)
 _EXERTABLE: Final = 5
 """Slots below this one say nothing of a resting patient during exercise."""
 MEDICAL: Final = 16
 """What a medical device measured has its own slots as well, so many further on: an emergency rests on those alone."""
+_TIME_BITS: Final = 24
 _SLOTS: Final = 2 * MEDICAL  # more than there are, so that bucket and slot make one number
 
 Rows = NDArray[np.void]
@@ -126,9 +127,9 @@ def _counting(series: Series | None, slot: int, any_of: int) -> Series | None:
         return None
     if slot < _EXERTABLE and any_of & _EXERCISE:
         rested = (series.context & _EXERCISE) == 0
-        return series if rested.all() else series.pick(rested)
+        return series if np.count_nonzero(rested) == len(rested) else series.pick(rested)
     if slot >= VITALS:
-        return series.pick((series.context & int(Context.USER_ENTERED)) != 0)
+        return series.pick((series.context & _ENTERED) != 0)
     return series
 
 
@@ -149,12 +150,11 @@ def taken(waiting: Rows, new: Columns, until_us: int) -> tuple[list[Group], Rows
     at_us = np.concatenate((waiting["at_us"], *new.end_us))
     value = np.concatenate((waiting["value"], *new.value))
     slots = np.repeat(new.slot, [len(one) for one in new.end_us]) if new.slot else _NO_SLOTS
-    slot = np.concatenate((waiting["slot"], slots))
-    bucket = at_us // BUCKET_US
-    key = bucket * _SLOTS + slot
+    slot = np.concatenate((waiting["slot"], slots), dtype=np.int64)
     # By bucket, slot and time in one number: times within a bucket take 24 bits. What is equal keeps its order.
-    order = ((key << 24) + (at_us - bucket * BUCKET_US)).argsort(kind="stable")
-    key = key[order]
+    place = at_us // BUCKET_US * ((_SLOTS << _TIME_BITS) - BUCKET_US) + at_us + (slot << _TIME_BITS)
+    order = place.argsort(kind="stable")
+    key = place[order] >> _TIME_BITS
     over = int(key.searchsorted(until_us // BUCKET_US * _SLOTS))
     left = _newest(key[over:], order[over:])
     rows = _rows(at_us[left], slot[left], value[left])
@@ -181,12 +181,10 @@ def _group(key: int, newest_us: int, values: list[float]) -> Group:
 
 def _newest(key: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return `order` with at most the last `MOST` of each key (sorted)."""
-    if len(key) <= MOST:
+    if not np.count_nonzero(key[MOST:] == key[:-MOST]):
         return order
     edges = _edges(key)
     sizes = edges[1:] - edges[:-1]
-    if np.maximum.reduce(sizes) <= MOST:
-        return order
     return order[np.repeat(edges[1:], sizes) - np.arange(len(key)) <= MOST]
 
 

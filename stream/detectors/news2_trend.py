@@ -24,6 +24,7 @@ from vitals.clock import US_PER_S
 
 FOLLOWED: Final = (RESPIRATION, SPO2, PULSE, TEMPERATURE)
 _UNITS: Final = ("/min", "%", "/min", "°C")
+_CALM, _HOLD, _BREACH = Code.CALM, Code.HOLD, Code.BREACH
 SLOT_US: Final = 600 * US_PER_S
 _ASIDE: Final = 2
 _KEPT: Final = 24
@@ -114,8 +115,8 @@ def code_of(usual: Usual, worse: Sequence[bool], steps: Steps) -> Code:
     """Return what an observation means: one below `together`, or too little known of before, raises and clears not."""
     count = sum(worse)
     if sum(not isnan(one) for one in usual.reference) < steps.together:
-        return Code.HOLD
-    return Code.BREACH if count >= steps.together else Code.HOLD if count == steps.together - 1 else Code.CALM
+        return _HOLD
+    return _BREACH if count >= steps.together else _HOLD if count == steps.together - 1 else _CALM
 
 
 def told(usual: Usual, values: Sequence[float], worse: Sequence[bool]) -> str:

@@ -21,7 +21,7 @@ from stream.detectors.cadence import ends_us
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
-from stream.detectors.sustain import Code, Run, Sustained, Timing, Transition, Window, follow
+from stream.detectors.sustain import NEVER, Code, Run, Sustained, Timing, Transition, Window, follow
 from vitals.catalogue import BY_CODE, BY_NUMBER, METRICS, RetentionClass
 from vitals.clock import US_PER_S
 from vitals.quality import TRUSTWORTHY, Context
@@ -97,7 +97,7 @@ class OffWrist:
         """Take in what tells of contact, one meaning a moment."""
         stretch = by_metric(seen)
         if stretch.all_well and stretch.of(_WEAR) is None and _is_fresh(state):  # nearly always
-            return Judged(state, [], np.zeros(len(seen), np.bool_))
+            return Judged(state, [], stretch.none)
         wear = seen["metric"] == _WEAR
         off = (seen["context"] & int(Context.NO_CONTACT)) != 0
         lost = off | (seen["quality"] == 0)
@@ -206,10 +206,8 @@ def _believed_us(state: OffWristState, lapses: list[int], said_us: list[int], up
 
 
 def _is_fresh(state: OffWristState) -> bool:
-    return not state.charging and state.unworn_us is None and state.held == _AT_REST
-
-
-_AT_REST: Final = Sustained()
+    held = state.held
+    return not state.charging and state.unworn_us is None and held.is_quiet and held.at_us == NEVER
 
 
 def _unworn(since_us: int | None, seen: Observations, wear: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int | None]:

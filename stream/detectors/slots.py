@@ -29,7 +29,7 @@ def trusted(seen: Observations, metric: int, *, without: int = 0, longest_s: flo
     if series is None:
         return None
     bad = without & stretch.any_context
-    if longest_s is not None and stretch.longest_ms > longest_s * 1_000:
+    if longest_s is not None and stretch.longest_of(metric) > longest_s * 1_000:
         keep = series.duration_ms <= round(longest_s * 1_000)
         if bad:
             keep &= (series.context & bad) == 0
@@ -37,9 +37,10 @@ def trusted(seen: Observations, metric: int, *, without: int = 0, longest_s: flo
         keep = (series.context & bad) == 0
     else:
         return series
-    if keep.all():
+    count = np.count_nonzero(keep)
+    if count == len(keep):
         return series
-    return series.pick(keep) if keep.any() else None
+    return series.pick(keep) if count else None
 
 
 def first_of_each(time_us: Ints, slot_us: int, after_us: int = NEVER) -> NDArray[np.bool_]:
@@ -82,7 +83,7 @@ class Slots:
             sums = self.sums.copy()  # only the last grows, as it mostly does
             sums[-1] += rows[0] if len(rows) == 1 else np.add.reduce(rows)
             return type(self)(self.number, sums)
-        if last >= 0 and (number[1:] > number[:-1]).all():
+        if last >= 0 and np.count_nonzero(number[1:] > number[:-1]) == len(number) - 1:
             again = int(number[0] == self.number[last])
             numbers, sums = np.concatenate((self.number, number[again:])), np.concatenate((self.sums, rows[again:]))
             if again:

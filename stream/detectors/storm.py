@@ -67,7 +67,9 @@ class Storm:
                 findings.append(self._finding(state, State.CLEARED, max(at_us, state.raised_us)))
                 state = replace(state, opened_us=0, raised_us=0)
             state = replace(state, window=number, repeats=0, samples=0)
-        state = replace(state, repeats=state.repeats + repeats, samples=state.samples + samples)
+        state = StormState(
+            state.window, state.repeats + repeats, state.samples + samples, state.opened_us, state.raised_us
+        )
         if not state.opened_us and self._stormy(state):
             opened_us = state.window * round(self.policy.window_s * US_PER_S)
             state = replace(state, opened_us=opened_us, raised_us=max(at_us, opened_us))

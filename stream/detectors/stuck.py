@@ -42,6 +42,7 @@ _LEAP_OF: Final = tuple(LEAP.tolist())
 _PACED: Final = frozenset(CODES.index(code) for code in ("heart_rate", "pulse_rate", "rr_interval"))
 _SPO2: Final = CODES.index("spo2")
 _FULL: Final = HIGH[BY_CODE["spo2"].number]
+_NO_METRICS: Final[frozenset[int]] = frozenset()
 _NEVER: Final = 1 << 40  # repeats that no run has
 _WELL_KNOWN: Final = 10  # times `min_pairs`, before a run is told
 
@@ -118,26 +119,28 @@ class Stuck:
 
     def step(self, state: StuckState, seen: Observations, until_us: int, person: Person) -> Judged:  # noqa: ARG002
         """Take in the trustworthy values of each metric; a value of poor quality neither repeats nor differs."""
-        distrust = np.zeros(len(seen), np.bool_)
         stretch = by_metric(seen)
         told = [(slot, one) for slot, number in enumerate(_NUMBERS_OF) if (one := stretch.trusted(number)) is not None]
         if not told:
-            return Judged(state, [], distrust)
-        state = state.copy()
+            return Judged(state, [], stretch.none)
+        state, distrust = state.copy(), stretch.none
         findings: list[Finding] = []
         for slot, series in told:
             part = _Part(state, slot, series, spans=stretch.longest_of(_NUMBERS_OF[slot]) > 0)
             if _learn(state, part, self.policy):
                 continue
             found, doubted = _Series(self.policy, state, part).walk(person)
-            if doubted.any():
+            if np.count_nonzero(doubted):
+                distrust = distrust if distrust.flags.writeable else distrust.copy()
                 distrust[series.place[doubted]] = True
             findings += found
         return Judged(state, sorted(findings, key=lambda one: one.changed_us), distrust)
 
     def distrusted(self, state: StuckState) -> frozenset[int]:
         """Return the metrics whose newest values stand in a suspicious run."""
-        return frozenset(_NUMBERS[state.suspicious].tolist()) if state.suspicious.any() else frozenset()
+        if not np.count_nonzero(state.suspicious):
+            return _NO_METRICS
+        return frozenset(_NUMBERS[state.suspicious].tolist())
 
     def overdue(self, state: StuckState, now_us: int, person: Person) -> tuple[StuckState, list[Finding]]:  # noqa: ARG002
         """Say nothing: silence is not flat."""
@@ -218,7 +221,7 @@ def _learn(state: StuckState, part: _Part, policy: StuckPolicy) -> bool:
         return False
     if state.opened_us[slot] or (part.may_have_holes(policy) and part.holes(policy).any()):
         return False
-    if part.longest >= policy.leapt_repeats and (state.leapt[slot] or part.leaps().any()):
+    if part.longest >= policy.leapt_repeats and (state.leapt[slot] or np.count_nonzero(part.leaps())):
         return False
     if len(part.changes):
         begun = int(part.changes[-1])

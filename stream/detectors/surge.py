@@ -200,7 +200,7 @@ def _might(slots: Slots, first: int, rise: float) -> bool:
     if len(count) <= HELD:
         return False
     known = count.astype(np.bool_)
-    bpm = rate / count / 10 if known.all() else rate[known] / count[known] / 10
+    bpm = rate / count / 10 if np.count_nonzero(known) == len(known) else rate[known] / count[known] / 10
     if len(bpm) <= HELD:
         return False
     return bool(np.maximum.reduce(bpm[first - len(slots) - HELD :]) - np.minimum.reduce(bpm) >= rise)

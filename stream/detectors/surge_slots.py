@@ -37,7 +37,9 @@ COUNT, RATE, QUALITY, MOVING, TOLD, ASLEEP, FEVERISH, WALKED = range(8)
 of them while moving, with motion known, asleep, within hours of an elevated temperature; and how many quarter minutes
 of motion were told as a whole at their end (steps of a minute)."""
 COLUMNS: Final = 8
+_NO_ROWS: Final[Ints] = np.empty((0, COLUMNS), np.int64)
 _MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_ASLEEP: Final = int(Context.ASLEEP)
 _KNOWN: Final = _MOTION | int(Context.MOTION_SEDENTARY)
 _LONGEST_S: Final = 15.0
 """A mean over longer hides when it rose."""
@@ -82,44 +84,36 @@ def counted(since: Since, seen: Observations, fever_cel: float, fever_us: int) -
     warmth = trusted(seen, TEMPERATURE)
     if warmth is not None:
         warm = warmth.end_us[warmth.value >= fever_cel]
-    told_us = _NONE if telling is None else telling.end_us
-    now = Since(_last(told_us, since.told_us), _last(warm, since.fever_us))
-    number, rows = _NONE, np.zeros((0, COLUMNS), np.int64)
-    if rates is not None:
-        flags = _flags(since, rates, by_metric(seen).context, told_us, warm, fever_us)
-        number, rows = _by_slot(rates.end_us // SLOT_US, rates, flags)
-    return (now, number, rows) if telling is None else (now, *_with_motion(number, rows, telling))
-
-
-class _Telling(NamedTuple):
-    """Samples that tell of motion by being there, in order; shape (n,), n >= 1."""
-
-    end_us: Ints
-    context: NDArray[np.int16]
-    duration_ms: NDArray[np.int32]
-
-
-def _telling(seen: Observations) -> _Telling | None:
+    told_us = max([int(one.end_us[-1]) for one in telling], default=since.told_us)
+    now = Since(told_us, int(warm[-1]) if len(warm) else since.fever_us)
+    number, rows = _NONE, _NO_ROWS
     stretch = by_metric(seen)
-    parts = [one for number in _TELLING if (one := stretch.of(number)) is not None]
-    if len(parts) < 2:
-        return _Telling(parts[0].end_us, parts[0].context, parts[0].duration_ms) if parts else None
-    place = np.concatenate([one.place for one in parts])
-    place.sort()
-    return _Telling(stretch.ends_us[place], seen["context"][place], seen["duration_ms"][place])
+    if rates is not None:
+        flags = _flags(since, rates, stretch.context, telling, warm, fever_us)
+        number, rows = _by_slot(rates.end_us // SLOT_US, rates, flags)
+    if telling and stretch.any_context & _MOTION:
+        number, rows = _with_motion(number, rows, telling)
+    return now, number, rows
+
+
+def _telling(seen: Observations) -> list[Series]:
+    """Return the samples that tell of motion by being there, by metric."""
+    stretch = by_metric(seen)
+    return [one for number in _TELLING if (one := stretch.of(number)) is not None]
 
 
 def _flags(
-    since: Since, rates: Series, agreed: int, told_us: Ints, warm: Ints, fever_us: int
+    since: Since, rates: Series, agreed: int, telling: list[Series], warm: Ints, fever_us: int
 ) -> Sequence[NDArray[np.bool_] | bool]:
     """Return of each rate, or of all, whether they were taken moving, with motion known, asleep and, if need be, within
     hours of an elevated temperature; `agreed`: the context of all of them, or -1."""
     end, context = rates.end_us, rates.context
     feverish = len(warm) > 0 or since.fever_us != NEVER
     if agreed >= 0 and agreed & _KNOWN and not feverish:  # nearly always: one look does for all
-        return bool(agreed & _MOTION), True, bool(agreed & int(Context.ASLEEP))
-    flags = [(context & _MOTION) != 0, (context & _KNOWN) != 0, (context & int(Context.ASLEEP)) != 0]
-    if not flags[1].all():
+        return bool(agreed & _MOTION), True, bool(agreed & _ASLEEP)
+    flags = [(context & _MOTION) != 0, (context & _KNOWN) != 0, (context & _ASLEEP) != 0]
+    if np.count_nonzero(flags[1]) < len(end):
+        told_us = np.sort(np.concatenate([_NONE, *(one.end_us for one in telling)]))
         flags[1] |= end - _last_before(end, told_us, since.told_us) <= _TELLS_US
     if feverish:
         flags.append(end - _last_before(end, warm, since.fever_us) <= fever_us)
@@ -142,17 +136,18 @@ def _by_slot(number: Ints, rates: Series, flags: Sequence[NDArray[np.bool_] | bo
         if isinstance(flag, bool):
             if flag:
                 rows[:, column] = count
-        elif flag.any():
+        elif np.count_nonzero(flag):
             rows[:, column] = np.add.reduceat(flag.astype(np.int64), begins)
     return number[begins], rows
 
 
-def _with_motion(number: Ints, rows: Ints, telling: _Telling) -> tuple[Ints, Ints]:
+def _with_motion(number: Ints, rows: Ints, telling: list[Series]) -> tuple[Ints, Ints]:
     """Return slot numbers and rows, those of samples that told motion in them too."""
-    which = (telling.context & _MOTION) != 0
-    if not which.any():
+    which = (np.concatenate([one.context for one in telling]) & _MOTION) != 0
+    if not np.count_nonzero(which):
         return number, rows
-    duration, ends = telling.duration_ms[which], telling.end_us[which]
+    duration = np.concatenate([one.duration_ms for one in telling])[which]
+    ends = np.concatenate([one.end_us for one in telling])[which]
     more = np.zeros((len(ends), COLUMNS), np.int64)
     more[:, WALKED] = np.minimum(duration.astype(np.int64) * 1_000 // SLOT_US, STILL) + 1
     both = np.concatenate((number, ends // SLOT_US))
@@ -165,10 +160,6 @@ def _last_before(start: Ints, others: Ints, before_us: int) -> Ints:
     years early at most, so that differences do not wrap around."""
     known = np.concatenate(([max(before_us, -(1 << 61))], others))
     return known[np.searchsorted(others, start)]
-
-
-def _last(times: Ints, before_us: int) -> int:
-    return int(times[-1]) if len(times) else before_us
 
 
 def unjudged(slots: Slots) -> int | None:

@@ -37,6 +37,8 @@ _ENMO_MG, _STEPS_PER_MIN, _CADENCE_PER_MIN, _INTENSITY = 80.0, 20.0, 40.0, 2.0
 _MOVING_CLASSES: Final = (2.0, 3.0, 4.0)  # walking, running, cycling; in a vehicle one sits
 _ASLEEP_STAGES: Final = (1.0, 3.0, 4.0, 5.0)
 _BITS: Final = (Context.MOTION_ACTIVE, Context.WORKOUT, Context.ASLEEP)
+_BITS_AS_INTS: Final = tuple(int(bit) for bit in _BITS)
+_NO_CONTACT: Final = int(Context.NO_CONTACT)
 _ANY_BIT: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT | Context.ASLEEP)
 
 _ENMO, _STEPS, _CADENCE, _INTENSE, _CLASS, _WORKOUT, _STAGE = _NUMBERS = tuple(
@@ -76,12 +78,14 @@ def take(track: Track, seen: Observations) -> Track:
     if not _may_tell(stretch):
         return track
     telling = stretch.bits & _TELLING
-    told = ((seen["context"] & _ANY_BIT) != 0) | _TELLS[seen["metric"]]
-    if not stretch.all_well:
-        told &= (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & int(Context.NO_CONTACT)) == 0)
-    if not told.any():
-        return track
-    seen = seen if told.all() else pick(seen, told)
+    if not (stretch.all_well and stretch.context > 0 and stretch.context & _ANY_BIT):  # else all of them tell
+        told = ((seen["context"] & _ANY_BIT) != 0) | _TELLS[seen["metric"]]
+        if not stretch.all_well:
+            told &= (seen["quality"] >= TRUSTWORTHY) & ((seen["context"] & _NO_CONTACT) == 0)
+        count = np.count_nonzero(told)
+        if not count:
+            return track
+        seen = seen if count == len(told) else pick(seen, told)
     moved, trained, slept = _meanings(seen, telling)
     return Track(
         _with(track.motion, seen, moved), _with(track.workout, seen, trained), _with(track.asleep, seen, slept)
@@ -98,7 +102,7 @@ def _may_tell(stretch: Stretch) -> bool:
 def _meanings(seen: Observations, telling: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which samples tell of motion, exercise and sleep; `telling` has the bits of the metrics that may."""
     context, metric, value = (np.ascontiguousarray(seen[name]) for name in ("context", "metric", "value"))
-    moved, trained, slept = ((context & int(bit)) != 0 for bit in _BITS)
+    moved, trained, slept = [(context & bit) != 0 for bit in _BITS_AS_INTS]
     if telling & 1 << _STAGE:
         stage = metric == _STAGE
         # A sample counted over time speaks for all of it; its bit may be that of its end alone.
@@ -124,7 +128,7 @@ def _is_one_of(value: NDArray[np.float64], classes: tuple[float, ...]) -> NDArra
 
 
 def _with(known: Stretches, seen: Observations, which: NDArray[np.bool_]) -> Stretches:
-    if not which.any():
+    if not np.count_nonzero(which):
         return known
     start = seen["start_us"][which]
     end = start + seen["duration_ms"][which].astype(np.int64) * 1_000
@@ -150,18 +154,20 @@ def enrich(track: Track, seen: Observations) -> Observations:
     """
     if not len(seen):
         return seen
-    start = seen["start_us"]
-    first, last = int(start.min()) - _MARGIN_US, int(start.max()) + _MARGIN_US
-    lent: Any = None
-    for bit, stretches in zip(_BITS, track.stretches(), strict=True):
+    cut = by_metric(seen)
+    # Bounds that cost nothing: what ended first and last, and how long it can have taken.
+    first = int(cut.ends_us[0]) - cut.longest_ms * 1_000 - _MARGIN_US
+    last = int(cut.ends_us[-1]) + _MARGIN_US
+    start, lent = seen["start_us"], None
+    for bit, stretches in zip(_BITS_AS_INTS, track.stretches(), strict=True):
         # The newest stretch ends last: most samples come after all of them, and then this is all it costs.
         if not len(stretches) or stretches[-1, 1] < first or stretches[0, 0] > last:
             continue
         at = np.searchsorted(stretches[:, 0], start + _MARGIN_US, side="right") - 1
         inside = (at >= 0) & (start - _MARGIN_US <= stretches[at, 1])
-        bits = inside * np.int16(int(bit))
+        bits: Any = inside * np.int16(bit)
         lent = bits if lent is None else lent | bits
-    if lent is None or not (lent & ~seen["context"]).any():
+    if lent is None or not np.count_nonzero(lent & ~seen["context"]):
         return seen
     richer = copied(seen)
     richer["context"] |= lent

@@ -32,6 +32,7 @@ FAST: Final = "fast_heart_not_judged"
 MOVING: Final = "motion_without_end"
 _HEART: Final = number_of("heart_rate")
 _MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
+_CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.CALM, Code.HOLD, Code.BREACH))
 _SLOT_US: Final = 15 * US_PER_S
 _CLEAR_S: Final = 900.0
 _MOST_GAP_S: Final = 1_800.0
@@ -102,7 +103,7 @@ class Unjudged:
         if told is None:
             return UnjudgedState(fast, state.moving, state.last_us), found
         moved = (told.context & _MOTION) != 0
-        if fast.is_quiet and state.moving.is_quiet and not moved.any():
+        if fast.is_quiet and state.moving.is_quiet and not np.count_nonzero(moved):
             return UnjudgedState(fast, state.moving, int(told.end_us[-1])), found  # nearly always
         first = first_of_each(told.end_us, _SLOT_US, state.last_us)
         if not first.any():
@@ -111,10 +112,13 @@ class Unjudged:
         quality = told.quality[first]
         own = person.profile.individualised
         if limit is not None:
-            codes = _fast_codes(value, moved, limit, self.policy.hold_bpm)
-            fast, changes = follow(fast, self.policy.timing(self.policy.after_s), Window(ends, codes, value, quality))
-            found += [_finding(FAST, one, limit, own) for one in changes]
-        codes = np.where(moved, Code.BREACH, Code.CALM).astype(np.int8)
+            if fast.is_quiet and not np.count_nonzero(moved & (value > limit)):  # nearly always
+                fast = Sustained(max(fast.at_us, int(ends[-1])))
+            else:
+                window = Window(ends, _fast_codes(value, moved, limit, self.policy.hold_bpm), value, quality)
+                fast, changes = follow(fast, self.policy.timing(self.policy.after_s), window)
+                found += [_finding(FAST, one, limit, own) for one in changes]
+        codes = np.where(moved, _BREACH, _CALM)
         timing = self.policy.timing(self.policy.whatever_after_s)
         moving, changes = follow(state.moving, timing, Window(ends, codes, value, quality))
         found += [_finding(MOVING, one, None, own) for one in changes]
@@ -130,7 +134,7 @@ def _fast_codes(
 ) -> NDArray[np.int8]:
     """Return what each rate means: above the limit at rest it is the limits' matter once somebody has recovered."""
     near = value > limit - hold_bpm
-    return np.where(near, np.where(moved & (value > limit), Code.BREACH, Code.HOLD), Code.CALM).astype(np.int8)
+    return np.where(near, np.where(moved & (value > limit), _BREACH, _HOLD), _CALM)
 
 
 def _finding(rule: str, told: Transition, limit: float | None, own: bool) -> Finding:

@@ -30,6 +30,7 @@ from vitals.quality import Context
 
 RULE: Final = "wrist_temperature_deviation"
 _WRIST: Final = number_of("wrist_temperature")
+_ASLEEP: Final = int(Context.ASLEEP)
 _DAY_US: Final = 86_400 * US_PER_S
 _MINUTE_US: Final = 60 * US_PER_S
 _SUMMARY_MIN: Final = 180
@@ -106,7 +107,9 @@ class WristTemperature:
         readings = trusted(seen, _WRIST)
         if readings is None:
             return state, []
-        nights = np.maximum.accumulate(_night_of(readings, seen["zone_offset_min"][readings.place]))
+        nights = _night_of(readings, seen["zone_offset_min"][readings.place])
+        if len(nights) > 1:
+            np.maximum.accumulate(nights, out=nights)
         if int(nights[-1]) <= state.night.number:  # nearly always: the night that goes on
             return self._more(state, readings)
         nights = np.maximum(nights, state.night.number)
@@ -124,12 +127,14 @@ class WristTemperature:
         """Take in samples of the night that goes on."""
         if state.night.minutes == _JUDGED:
             return state, []
+        if not np.count_nonzero(readings.duration_ms) and not np.count_nonzero(readings.context & _ASLEEP):
+            return state, []  # nearly always by day
         minutes = np.maximum(readings.duration_ms // 60_000, 1).astype(np.int64)
         whole = np.flatnonzero(minutes >= _SUMMARY_MIN)
         if len(whole):
             readings, minutes = readings.pick(slice(whole[0] + 1)), minutes[: whole[0] + 1]
-        counts = ((readings.context & int(Context.ASLEEP)) != 0) | (minutes >= _SUMMARY_MIN)
-        if not counts.any():  # nearly always by day
+        counts = ((readings.context & _ASLEEP) != 0) | (minutes >= _SUMMARY_MIN)
+        if not np.count_nonzero(counts):
             return state, []
         state = replace(state, night=_longer(state.night, readings.pick(counts), minutes[counts]))
         return self._judge(state) if len(whole) else (state, [])

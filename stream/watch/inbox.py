@@ -56,16 +56,16 @@ class Inbox:
             cut = max(cut, len(rows) - most_left)
         self.chunks, self.count = ([rows[cut:].tobytes()], len(rows) - cut) if cut < len(rows) else ([], 0)
         rows, end = rows[:cut], end[:cut]
-        received_us = int(rows["received_us"].max()) if cut else 0
+        received_us = int(np.maximum.reduce(rows["received_us"])) if cut else 0
         metric = rows["metric"]
         fresh = end > done_us[metric]
-        if not fresh.all():
+        if np.count_nonzero(fresh) < len(fresh):
             rows, end = pick(rows, fresh), end[fresh]
             metric = rows["metric"]
         ignored = before - self.count - len(rows)
         # Where a metric stands several times the last one counts, and that is the latest.
         done_us[metric], begun_us[metric] = end, rows["start_us"]
-        if rows["deleted"].any():
+        if np.count_nonzero(rows["deleted"]):
             rows = pick(rows, ~rows["deleted"])
         return Stretch(rows, ignored, received_us)
 
@@ -81,17 +81,21 @@ def in_order(rows: Observations) -> tuple[Observations, NDArray[np.int64]]:
     received, counts."""
     end = ends(rows)
     place = (end << _METRIC_BITS) + rows["metric"]
-    rises = place[1:] > place[:-1]
-    if not rises.all():
+    rises = _rises(place)
+    if not rises:
         order = np.argsort(place, kind="stable")
         rows, end, place = rows.take(order), end[order], place[order]
-        rises = place[1:] > place[:-1]
-    if rises.all() and not _repeated(rows):
+        rises = _rises(place)
+    if rises and not _repeated(rows):
         return rows, end
     rows = _newest(rows)
     end = ends(rows)
     order = np.lexsort((rows["metric"], end))
     return rows.take(order), end[order]
+
+
+def _rises(place: NDArray[np.int64]) -> bool:
+    return bool(np.count_nonzero(place[1:] > place[:-1]) == max(len(place) - 1, 0))
 
 
 def _repeated(rows: Observations) -> bool:

@@ -83,9 +83,12 @@ def take_in(patient: Patient, origin: Origin, rows: Observations, until_us: int,
         if one.per_patient:
             stretch.technical(one, rows)
     patient.track = take(patient.track, rows)
-    sound = (rows["quality"] >= TRUSTWORTHY) & ((rows["context"] & _NO_CONTACT) == 0)
-    known = rows if sound.all() else pick(rows, sound)
-    origin.sound_us[known["metric"]] = ends(known)  # where a metric stands several times the last counts
+    cut = by_metric(rows)
+    metric, ends_us = rows["metric"], cut.ends_us
+    if not cut.all_well:
+        sound = (rows["quality"] >= TRUSTWORTHY) & ((rows["context"] & _NO_CONTACT) == 0)
+        metric, ends_us = metric[sound], ends_us[sound]
+    origin.sound_us[metric] = ends_us  # where a metric stands several times the last counts
     stretch.physiological(enrich(patient.track, rows))
     origin.distrusted = distrusted(patient, origin, failures)
     return stretch.told

@@ -25,7 +25,7 @@ from stream.in_flight import InFlight
 from stream.ledger import Page, Topics
 from tests.alerts.making import START, an_event
 from tests.services.topics import new_topic, read
-from timeseries.alert_store import AlertRow, AttemptRow, NotificationRow, PostgresAlertStore
+from timeseries.alert_store import AlertRow, AttemptRow, Erased, NotificationRow, PostgresAlertStore
 from timeseries.migrate import migrate
 from timeseries.model import StoreRefused, StoreUnavailable
 from vigil.embedded.broker import EmbeddedBroker
@@ -94,7 +94,7 @@ class FakeStore:
 
     async def save(
         self, alerts: Sequence[AlertRow], notifications: Sequence[NotificationRow], attempts: Sequence[AttemptRow]
-    ) -> None:
+    ) -> Erased:
         if self.failures:
             raise self.failures.pop(0)
         if any(row["patient_id"] == self.bad_patient for row in alerts):
@@ -102,6 +102,7 @@ class FakeStore:
         self.rows |= {("alert", row["alert_id"]): row for row in alerts}
         self.rows |= {("notification", row["notification_id"]): row for row in notifications}
         self.rows |= {("attempt", row["notification_id"], row["at"], row["attempt"]): row for row in attempts}
+        return Erased()
 
 
 async def test_the_ledger_waits_for_the_database_and_leaves_out_only_what_is_refused() -> None:

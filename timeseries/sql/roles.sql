@@ -25,7 +25,7 @@ BEGIN
     ('vigil_dispatch', 'SELECT, INSERT, UPDATE', '{annotations, not_consented, deletions_told}'),
     ('vigil_dispatch', 'SELECT, INSERT', '{patients}'),
     ('vigil_dispatch', 'SELECT', '{consents, gate_version, devices, device_registry, device_bindings, sample_ids,
-        samples_to_delete, samples_written_later}'),
+        samples_to_delete, samples_written_later, erased_people}'),
     -- The console reads what it draws, and writes who acknowledged.
     ('vigil_console', 'SELECT', '{patients, devices, origins, metrics, latest, samples, dirty_ranges, vitals_1m, vitals_1m_all,
         vitals_15m, vitals_15m_all, vitals_1h, vitals_1h_all, metric_horizons, alerts, notifications, schema_migrations}'),

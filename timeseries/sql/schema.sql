@@ -2452,50 +2452,37 @@ CREATE VIEW data.patients WITH (security_barrier=true) AS
 
 -- Alerts in their newest state. Who acknowledged one is not shown.
 CREATE VIEW data.alerts WITH (security_barrier=true) AS
- SELECT alert_id,
-    patient_id,
-    kind,
-    priority,
-    rule,
-    rule_version,
-    metric,
-    state,
-    opened_at,
-    raised_at,
-    cleared_at,
-    retrospective,
-    sentence,
-    evidence,
-    acknowledged_at
-   FROM ( SELECT p.alert_id,
-            p.patient_id,
-            p.kind,
-            p.priority,
-            p.rule,
-            p.rule_version,
-            p.metric,
-            p.state,
-            p.opened_at,
-            p.raised_at,
-            p.cleared_at,
-            p.retrospective,
-            p.sentence,
-            p.evidence,
-            p.acknowledged_at
-           FROM ((alerts p
-             LEFT JOIN patients k ON ((k.patient_id = p.patient_id)))
-             LEFT JOIN metrics m ON ((m.code = p.metric)))
-          WHERE (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
-                   FROM my_care_scopes) OR (EXISTS ( SELECT
-                   FROM my_care_scopes s
-                  WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
-                        CASE
-                            WHEN (m.code IS NULL) THEN 6
-                            ELSE 1
-                        END)
-                   FROM my_research_notes r
-                  WHERE ((r.patient_key = k.patient_key) AND (r.valid_from <= (p.opened_at - '1 day'::interval)) AND (COALESCE(p.cleared_at, p.changed_at) < r.valid_until))))) v
-  WHERE (patient_id <> 'vigil-synthetic'::text);
+ SELECT p.alert_id,
+    p.patient_id,
+    p.kind,
+    p.priority,
+    p.rule,
+    p.rule_version,
+    p.metric,
+    p.state,
+    p.opened_at,
+    p.raised_at,
+    p.cleared_at,
+    p.retrospective,
+    p.sentence,
+    p.evidence,
+    p.acknowledged_at,
+    p.raised_sentence,
+    p.raised_evidence,
+    "substring"(p.policy, '^default [0-9]+$|v[0-9]+ sha256:[0-9a-f]{12}$'::text) AS policy
+   FROM ((alerts p
+     LEFT JOIN patients k ON ((k.patient_id = p.patient_id)))
+     LEFT JOIN metrics m ON ((m.code = p.metric)))
+  WHERE ((p.patient_id <> 'vigil-synthetic'::text) AND (( SELECT bool_or(((my_care_scopes.patient_id IS NULL) AND (my_care_scopes.retention_class IS NULL))) AS bool_or
+           FROM my_care_scopes) OR (EXISTS ( SELECT
+           FROM my_care_scopes s
+          WHERE (((s.patient_id IS NULL) OR (s.patient_id = p.patient_id)) AND ((s.retention_class IS NULL) OR (s.retention_class = 'alert'::text))))) OR ( SELECT (count(DISTINCT r.category) FILTER (WHERE (r.category = COALESCE(m.retention_class, r.category))) =
+                CASE
+                    WHEN (m.code IS NULL) THEN 6
+                    ELSE 1
+                END)
+           FROM my_research_notes r
+          WHERE ((r.patient_key = k.patient_key) AND (r.valid_from <= (p.opened_at - '1 day'::interval)) AND (COALESCE(p.cleared_at, p.changed_at) < r.valid_until)))));
 
 -- Notes on a stretch of a patient's time, alerts among them: join on patient and overlapping time. to_time is infinity while an alert is open.
 CREATE VIEW data.annotations WITH (security_barrier=true) AS
@@ -2591,6 +2578,23 @@ CREATE VIEW synthetic_newest AS
    FROM (latest l
      JOIN patients p USING (patient_key))
   WHERE (p.patient_id = 'vigil-synthetic'::text);
+
+-- Who was erased as a whole, and until when nothing told of them is stored: infinity, or the erasure where they consented to care again after it.
+CREATE VIEW erased_people AS
+ SELECT p.patient_id,
+    max(
+        CASE
+            WHEN c.again THEN e.begun_at
+            ELSE 'infinity'::timestamp with time zone
+        END) AS until
+   FROM ((erasures e
+     JOIN patients p USING (patient_key))
+     CROSS JOIN LATERAL ( SELECT (count(*) > 0) AS was_asked,
+            COALESCE(bool_or(((consents.withdrawn_at IS NULL) OR (consents.recorded_at > e.finished_at))), false) AS again
+           FROM consents
+          WHERE ((consents.patient_key = e.patient_key) AND (consents.purpose = 'care'::text))) c)
+  WHERE ((e.classes IS NULL) AND ((e.finished_at IS NOT NULL) OR (c.was_asked AND (NOT c.again))))
+  GROUP BY p.patient_id;
 
 CREATE TRIGGER never_goes BEFORE DELETE OR TRUNCATE ON public.access_events FOR EACH STATEMENT EXECUTE FUNCTION never_goes();
 

@@ -15,6 +15,10 @@ UPDATE erasures SET finished_at = now() WHERE erasure_id = %(erasure)s;
 -- A hold that is being placed waits for the step under way; the next step sees it.
 LOCK TABLE legal_holds IN SHARE MODE;
 
+-- name: lock_writers
+-- Waits for transactions that wrote to a table and have not committed: the deletion after it sees their rows.
+LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: is_held
 SELECT EXISTS (SELECT FROM patients_on_hold WHERE patient_key = %(patient)s);
 
