@@ -150,15 +150,12 @@ def _union(start: NDArray[np.int64], end: NDArray[np.int64]) -> Stretches:
 def enrich(track: Track, seen: Observations) -> Observations:
     """Return `seen` with the bits of the stretches that its samples lie in; itself where none do.
 
-    A sample lies in a stretch up to 15 s before and after it, by its start.
+    A sample lies in a stretch up to 15 s before and after it, by its start; `seen` may be in any order.
     """
     if not len(seen):
         return seen
-    cut = by_metric(seen)
-    # Bounds that cost nothing: what ended first and last, and how long it can have taken.
-    first = int(cut.ends_us[0]) - cut.longest_ms * 1_000 - _MARGIN_US
-    last = int(cut.ends_us[-1]) + _MARGIN_US
     start, lent = seen["start_us"], None
+    first, last = int(np.minimum.reduce(start)) - _MARGIN_US, int(np.maximum.reduce(start)) + _MARGIN_US
     for bit, stretches in zip(_BITS_AS_INTS, track.stretches(), strict=True):
         # The newest stretch ends last: most samples come after all of them, and then this is all it costs.
         if not len(stretches) or stretches[-1, 1] < first or stretches[0, 0] > last:

@@ -1,5 +1,7 @@
 """What one device knows of motion and sleep, lent to the samples of another."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +95,16 @@ def test_the_order_in_which_devices_tell_does_not_matter(starts: list[int], leng
     assert (enrich(one, probe) == enrich(other, probe)).all()
     at_once = take(Track(), together(*pieces))
     assert (enrich(at_once, probe) == enrich(one, probe)).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 900), min_size=1, max_size=20, unique=True), st.randoms(use_true_random=False))
+def test_samples_in_any_order_are_lent_the_same(at_s: list[int], order: Random) -> None:
+    track = take(Track(), told("enmo", [300.0], [120.0], duration_ms=60_000))
+    rows = told("heart_rate", sorted(map(float, at_s)), 150.0)
+    mixed = list(range(len(rows)))
+    order.shuffle(mixed)
+    assert (enrich(track, rows.take(mixed)) == enrich(track, rows).take(mixed)).all()
 
 
 def test_the_moment_and_the_stretch_agree() -> None:
