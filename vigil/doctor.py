@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from vigil.checks import broker, database, lag, rules, services
+from vigil.checks import broker, database, lag, policy, rules, services
 from vigil.checks.finding import Check, Finding, Verdict
 from vigil.settings import MissingSetting, Settings
 from vitals.errors import VigilError
@@ -17,6 +17,7 @@ from vitals.errors import VigilError
 CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
     {
         "settings": rules.check,
+        "policies": policy.check,
         "broker": broker.check,
         "database": database.check,
         "recorder": lag.check,

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 
 from alerts.channels import LogChannel, Try, WebhookChannel
 from alerts.event import AlertEvent, Audience, Kind, Priority, State
-from alerts.notification import Notification, Outcome
+from alerts.notification import DeliveryAttempt, Notification, Outcome
 from alerts.routing import LOG, WEBHOOK, default_policy
 from stream import dispatch, ledger, notifier
 from stream.dispatch import Desk
@@ -118,6 +118,14 @@ def test_what_is_for_review_alone_is_not_in_the_ledger() -> None:
     for event in (an_event(), an_event(patient="p2").model_copy(update={"audience": Audience.REVIEW})):
         ledger._enter(page, Topics(), SimpleNamespace(topic=Topics().alerts, value=event.to_bytes()))
     assert [row["patient_id"] for row in page.alerts] == ["p1"]
+
+
+@pytest.mark.parametrize(("key", "patient"), [(b"p1", "p1"), (None, ""), (b"\xff\0", "\ufffd")])
+def test_whose_an_attempt_is_says_the_key_of_its_message(key: bytes | None, patient: str) -> None:
+    attempt = DeliveryAttempt(notification_id="0" * 32, attempt=1, outcome=Outcome.FAILED, at=START, detail="timeout")
+    page = Page()
+    ledger._enter(page, Topics(), SimpleNamespace(topic=Topics().status, key=key, value=attempt.to_bytes()))
+    assert [row["patient_id"] for row in page.attempts] == [patient]
 
 
 # --- the store -------------------------------------------------------------------------------------------------------

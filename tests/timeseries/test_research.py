@@ -159,3 +159,20 @@ def test_a_chunk_that_ends_after_the_consent_is_not_seen(consents: Consents, dat
     consents.grant("p2", ["waveform"], Purpose.RESEARCH, document="c-1", start=BEGIN - DAY, until=ends + DAY / 24)
     with researcher(database) as study:
         assert seen(study, "waveforms", "time") == [("p2", "ecg", 1, "2026-03-01", "2026-03-01")]
+
+
+def test_what_an_alert_said_while_it_was_open_is_seen_by_whom_its_end_is(consents: Consents, database: str) -> None:
+    query(
+        database,
+        "UPDATE alerts SET raised_sentence = 'High.', raised_evidence = '{\"samples\": 60}', policy = CASE patient_id"
+        " WHEN 'p1' THEN 'anna smith v3 sha256:204c810d1624' WHEN 'p2' THEN 'default 1' ELSE 'default 1 of anna' END",
+    )
+    consents.grant("p1", ["vital"], Purpose.RESEARCH, document="c-1", start=BEGIN - DAY)
+    columns = "patient_id, sentence, raised_sentence, raised_evidence, policy"
+    shown = f"SELECT {columns} FROM data.alerts WHERE metric = 'heart_rate' ORDER BY 1"
+    told = ("Low.", "High.", {"samples": 60})
+    first = ("p1", *told, "v3 sha256:204c810d1624")
+    with researcher(database) as study, login(database, "vigil_reader") as reader:
+        assert query(study, shown) == [first]
+        assert query(reader, shown) == [first, ("p2", *told, "default 1"), ("p3", *told, None)]
+        assert "anna" not in repr(query(reader, "SELECT * FROM data.alerts"))

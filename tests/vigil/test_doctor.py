@@ -20,10 +20,12 @@ from typer.testing import CliRunner
 
 from ingest.admin import create_topics
 from ingest.topics import SAMPLES, TOPICS
+from tests.timeseries.making import query
+from tests.timeseries.test_roles import login
 from timeseries.checkup import Checkup, checkup
 from timeseries.migrate import Status, migrate
 from vigil.checks import broker as broker_check
-from vigil.checks import database, lag, services
+from vigil.checks import database, lag, policy, services
 from vigil.checks.finding import Finding, Verdict, worst
 from vigil.commands import doctor as command
 from vigil.doctor import examine
@@ -238,3 +240,70 @@ def test_a_heartbeat_that_stopped_is_to_be_looked_at(age_s: float, verdict: Verd
     assert not [
         one for one in database.findings(MIGRATED, FINE, strict=False, required=False) if one.area == "heartbeat"
     ]
+
+
+RIGHT = 'version = 7\nlabel = "ward 4"\n'
+WRONG = RIGHT + '[patient."p-17".limits.spo2_low.spo2]\nthreshold = 900\n'
+
+
+def of_policy(**values: object) -> Finding:
+    (found,) = asyncio.run(async_policy(settings(**values)))
+    assert (found.area, found.what) == ("policies", "in force")
+    assert bool(found.do) == (found.verdict in {Verdict.WARN, Verdict.FAIL})
+    return found
+
+
+async def async_policy(config: Settings) -> Sequence[Finding]:
+    return await policy.check(config)
+
+
+def put_in_force(url: str, body: str) -> None:
+    """As an older release would have, whose bounds were wider."""
+    query(
+        url,
+        "INSERT INTO policy_versions (version, label, sha256, body, applied_by, reason, changes)"
+        " SELECT coalesce(max(version), 6) + 1, 'ward 4', repeat('0', 64), %s, 'u-1', 'r-1', '[]' FROM policy_versions",
+        (body,),
+    )
+
+
+def test_the_policy_in_force_is_read_as_the_watch_reads_it(database: str) -> None:
+    assert of_policy().says == "default 1, the program's own: no database is set"
+    assert of_policy(database_url=database).do == "run: vigil db migrate"
+    migrate(database)
+    assert of_policy(database_url=database).says == "default 1, the program's own: none was ever applied"
+    put_in_force(database, RIGHT)
+    found = of_policy(database_url=database)
+    assert found.verdict is Verdict.OK
+    assert found.says.startswith("ward 4 v7 sha256:")
+    put_in_force(database, WRONG)
+    found = of_policy(database_url=database)
+    assert found.verdict is Verdict.FAIL
+    assert "version 8 of the database is refused: line 4: patient.*.limits.spo2_low.spo2" in found.says
+    assert "p-17" not in repr(found)
+    assert "vigil policy show" in found.do
+    with login(database, "vigil_gateway") as stranger:
+        assert of_policy(database_url=stranger).verdict is Verdict.SKIP
+
+
+def test_what_is_no_policy_at_all_quotes_nothing_of_it(database: str) -> None:
+    migrate(database)
+    put_in_force(database, RIGHT + '[patient."p-17"]\n[patient."p-17"]\n')
+    found = of_policy(database_url=database)
+    assert "refused: line 4: (file): syntax" in found.says
+    assert "p-17" not in repr(found)
+
+
+def test_a_policy_file_is_looked_at_instead_of_the_database(tmp_path: Path) -> None:
+    file, nowhere = tmp_path / "mine.toml", f"postgresql://vigil@{NOWHERE}/vigil"
+    assert of_policy(database_url=nowhere, policy_file=file).verdict is Verdict.FAIL
+    file.write_text(RIGHT)
+    found = of_policy(database_url=nowhere, policy_file=file)
+    assert (found.verdict, found.says[:17]) == (Verdict.OK, "ward 4 v7 sha256:")
+    file.write_text(WRONG)
+    found = of_policy(database_url=nowhere, policy_file=file)
+    assert found.verdict is Verdict.FAIL
+    assert "VIGIL_POLICY_FILE is refused: line 4: patient.*" in found.says
+    assert found.do.endswith(f"vigil policy check {file}")
+    away = of_policy(database_url=nowhere)
+    assert (away.verdict, "VIGIL_POLICY_COPY" in away.says) == (Verdict.WARN, True)
