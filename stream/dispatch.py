@@ -130,6 +130,7 @@ async def run(
             [alerts_topic],
             session_timeout_ms=session_timeout_ms,
             listener=_Forget(desks),
+            fetch_wait_ms=FETCH_WAIT_MS,
         ) as consumer,
     ):
         while True:

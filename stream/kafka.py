@@ -24,8 +24,10 @@ UNDECODABLE: Final = Counter(
 RETRIES: Final = Counter("vigil_service_retries", "Times a service had to try again", ["service", "what"])
 MAX_BACKOFF_S: Final = 15.0
 FETCH_WAIT_MS: Final = 20
-"""What a broker may wait for more before it answers a fetch. Tansu answers late even where it has something, by a
-quarter of this (13 ms of 50, 5 ms of 20); at 20 ms an idle consumer asks 50 times a second."""
+"""What a broker may wait for something before it answers a fetch of whatever an alert waits for. Tansu answers late
+even where it has something, by a quarter of this (13 ms of 50, 5 ms of 20); an idle consumer asks 50 times a second."""
+LEISURELY_MS: Final = 200
+"""The same for those that nobody waits for."""
 
 _log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=Message)
@@ -55,6 +57,7 @@ async def group_consumer(
     *,
     session_timeout_ms: int = 10_000,
     listener: ConsumerRebalanceListener | None = None,
+    fetch_wait_ms: int = LEISURELY_MS,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Join the group, from the beginning where it has no offset, committing only by hand; leave it at the end.
 
@@ -71,7 +74,7 @@ async def group_consumer(
             auto_offset_reset="earliest",
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=max(session_timeout_ms // 6, 500),
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=fetch_wait_ms,
         )
         consumer.subscribe(list(topics), listener=listener)
         return await _started(consumer)

@@ -57,15 +57,19 @@ class Rounds:
 
     def take(self, now_s: float, most: int) -> list[str]:
         """Return, and forget, whose turn it is: those in haste, then as many as are due by now; at most `most`."""
-        self._last = {patient: at for patient, at in self._last.items() if now_s - at < AGAIN_S}
-        now = [patient for patient in self._soon if patient not in self._last][:most]
+        since_s = now_s - AGAIN_S if self.round is None else min(now_s - AGAIN_S, self.round.began_s)
+        self._last = {patient: at for patient, at in self._last.items() if at > since_s}
+        now = [patient for patient in self._soon if now_s - self._last.get(patient, -math.inf) >= AGAIN_S][:most]
         for patient in now:
             del self._soon[patient]
             self._last[patient] = now_s
         if self.round is not None:
             waiting = self.round.waiting
             while waiting and len(now) < most and self.round.size - len(waiting) < self._due(self.round, now_s):
-                now.append(waiting.popleft())
+                patient = waiting.popleft()
+                # Who was written since the round began stands before its marker already.
+                if self._last.get(patient, -math.inf) <= self.round.began_s:
+                    now.append(patient)
         return now
 
     def _due(self, current: Round, now_s: float) -> int:

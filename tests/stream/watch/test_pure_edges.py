@@ -114,6 +114,17 @@ def test_a_round_is_spread_over_its_period_and_ends_with_everybody() -> None:
     assert rounds.is_due(60.0)
 
 
+def test_who_was_written_out_of_turn_since_the_round_began_is_not_written_again_in_it() -> None:
+    rounds = Rounds(60.0)
+    rounds.hasten(["before"])
+    assert rounds.take(9.8, 10) == ["before"]
+    rounds.begin(10.0, Place("e", 7), 1, ["before", "after", "other"])
+    rounds.hasten(["after"])
+    assert rounds.take(10.1, 10) == ["after", "before"]
+    assert rounds.take(70.0, 10) == ["other"]
+    assert rounds.ended() is not None
+
+
 def test_a_round_does_not_end_before_everybody_had_a_turn() -> None:
     rounds = Rounds(60.0)
     rounds.begin(0.0, Place("e", 7), 1, ["p1", "p2"])
