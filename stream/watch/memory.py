@@ -34,16 +34,17 @@ OriginKey = tuple[str, str]
 
 @dataclass(slots=True)
 class Trail:
-    """Where each of `rules` stands before the recent samples of a series (`base`) and after each of them (`states`).
+    """Where each of `rules` stands before the recent samples of a series (`base`) and after the first `count` of them
+    (`states`).
 
-    `starts_us` has the samples' starts, `alarm_us` that of the last that alarms. Nothing but what judging the samples
-    once more would give: no snapshot has it.
+    `alarm_us` is the start of the last of those that alarms. Nothing but what judging them once more would give: no
+    snapshot has it.
     """
 
     rules: tuple[Rule, ...]
     base: tuple[Sustained, ...]
-    starts_us: list[int] = field(default_factory=list)
-    states: list[tuple[Sustained, ...]] = field(default_factory=list)
+    states: tuple[Sustained, ...]
+    count: int = 0
     alarm_us: int = NEVER
 
 
