@@ -62,7 +62,8 @@ def template(seed: int, heart_rate_bpm: float | None) -> Template:
     if heart_rate_bpm is not None:
         values[0] = values[2] = heart_rate_bpm + draw.normal()
     values[3] = min(values[3], 100.0)
-    offsets = -np.arange(len(METRICS), dtype=np.int64)[::-1] * (_SEND_BEFORE_US // len(METRICS))
+    # The heart rate is the newest: what it raises is measured when the record is handed over.
+    offsets = -np.arange(len(METRICS), dtype=np.int64) * (_SEND_BEFORE_US // len(METRICS))
     marks = [offsets + seconds * 1_000_000 for seconds in (1_111_111_111, 1_222_222_222, 1_333_333_333)]
     numbers = np.array([BY_CODE[code].number for code in METRICS], np.int16)
     columns = sample_columns(

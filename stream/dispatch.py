@@ -39,6 +39,8 @@ DAY_S: Final = 86_400.0
 EVENTS: Final = Counter("vigil_dispatch_alert_events", "Alert events read, by whether they said anything new", ["news"])
 PUBLISHED: Final = Counter("vigil_dispatch_notifications", "Notifications published", ["channel"])
 
+Found = dict[TopicPartition, list[Any]]
+
 _log = structlog.get_logger(__name__)
 _SERVICE: Final = "dispatch"
 _POLL_MS: Final = 200
@@ -134,11 +136,15 @@ async def run(
         ) as consumer,
     ):
         while True:
-            for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=500)).items():
+            found: Found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=500)
+            for partition, records in found.items():
                 if partition not in desks:
                     desks[partition] = await _rebuilt(settings, partition, records[0].offset)
-                await _handle(settings, producer, desks[partition], records)
-                await commit(consumer, _SERVICE, {partition: records[-1].offset + 1})
+            ours = {where: found[where] for where in found if where in desks}  # not what was taken away meanwhile
+            async with asyncio.TaskGroup() as together:  # no partition waits for another's acknowledgements
+                for where, records in ours.items():
+                    together.create_task(_handle(settings, producer, desks[where], records))
+            await commit(consumer, _SERVICE, {where: records[-1].offset + 1 for where, records in ours.items()})
 
 
 async def _handle(settings: _Settings, producer: AIOKafkaProducer, desk: Desk, records: list[Any]) -> None:

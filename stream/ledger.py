@@ -9,6 +9,7 @@ who was erased is left out by the store, and counted.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -33,6 +34,8 @@ _log = structlog.get_logger(__name__)
 _SERVICE: Final = "ledger"
 _SYNTHETIC: Final = SYNTHETIC.encode()
 _POLL_MS: Final = 200
+_GATHER_S: Final = 0.1
+"""What comes within so long is stored together: a transaction costs more than its rows."""
 
 
 class AlertStore(Protocol):
@@ -98,6 +101,7 @@ async def run(
                     _enter(page, topics, record)
             await save(store, page, max_backoff_s)
             await commit(consumer, _SERVICE, {where: records[-1].offset + 1 for where, records in batches.items()})
+            await asyncio.sleep(_GATHER_S)
 
 
 async def save(store: AlertStore, page: Page, max_backoff_s: float = MAX_BACKOFF_S) -> None:

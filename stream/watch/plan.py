@@ -40,10 +40,10 @@ class Plan:
     technical: tuple[Technical[Any], ...] = ()
     detectors: tuple[Detector[Any], ...] = ()
     storm: Storm | None = None
-    settle_every_s: float = 20.0
+    settle_every_s: float = 30.0
     lateness_s: float = 10.0
     silence_s: float = 30.0
-    max_waiting: int = 384
+    max_waiting: int = 512
     backfill_horizon_s: float = 7 * 86_400.0
     by_name: dict[str, Any] = field(init=False, repr=False, compare=False)
     watched: Flags = field(init=False, repr=False, compare=False)
