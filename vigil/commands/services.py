@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -46,6 +47,7 @@ def recorder(
     """Store samples: validate, quarantine, write exactly once. Needs the broker and the database."""
     from vigil import services
 
+    os.nice(RECORDER_NICE)
     if lane is Lane.WAVEFORMS:
         _run("recorder-waveforms", services.waveform_recorder)
     else:
@@ -108,6 +110,10 @@ def serve() -> None:
     from vigil.gateway import gateway
 
     _run("gateway", gateway)
+
+
+RECORDER_NICE: Final = 5
+"""Where both share a machine, an alert goes before a row: a third of the weight of whoever is not nice (sched(7))."""
 
 
 def _run(name: str, service: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
