@@ -255,6 +255,7 @@ def test_each_episode_is_raised_late_once_and_live_once_at_most_in_that_order(
 def test_an_episode_of_a_device_that_is_gone_is_closed_and_its_return_told_anew() -> None:
     engine = strict()
     (raised,) = see(engine, stretch(0, 100, 120), 100)
+    assert not any(engine.settle(T0 + 140 * S))  # silent for long enough: what waits is settled too
     assert overdue(engine, T0 + 25 * HOUR * S) == []
     (over,) = overdue(engine, T0 + 27 * HOUR * S)
     assert told([over]) == [("toy", "cleared", False)]
