@@ -57,6 +57,7 @@ async def recorder(config: Settings, *, backfill: bool = False) -> None:
 
 async def watch(config: Settings) -> None:
     """Watch the live lane, and history behind it, until told to stop."""
+    from stream.garbage import tended
     from stream.run import run_app
     from stream.watch.app import WatchSettings, watch_app
     from vigil.crowd import crowd_source
@@ -70,6 +71,7 @@ async def watch(config: Settings) -> None:
     )
     async with AsyncExitStack() as stack:
         source = await crowd_source(config, stack)
+        await stack.enter_async_context(tended())
         await run_app(watch_app(config.broker(), source=source, settings=given))
 
 
@@ -78,6 +80,7 @@ async def dispatch(config: Settings) -> None:
     from alerts.routing import default_policy
     from stream import annotator, deleter, ledger
     from stream import dispatch as dispatching
+    from stream.garbage import tended
     from timeseries.alert_store import PostgresAlertStore
     from timeseries.annotation_store import AnnotationStore
     from timeseries.deletion_store import DeletionStore
@@ -87,15 +90,16 @@ async def dispatch(config: Settings) -> None:
     removals = DeletionStore(config.database())
     policy = default_policy(webhook=config.webhook_url is not None)
     try:
-        await _until_told(
-            dispatching.run(broker, policy, session_timeout_ms=session_ms),
-            _kept_up("ledger", lambda: ledger.run(broker, store, session_timeout_ms=session_ms)),
-            _kept_up(
-                "annotations",
-                lambda: annotator.run(broker, notes, session_timeout_ms=session_ms, gate=gate.current),
-            ),
-            _kept_up("deletions", lambda: deleter.run(broker, removals, session_timeout_ms=session_ms)),
-        )
+        async with tended():
+            await _until_told(
+                dispatching.run(broker, policy, session_timeout_ms=session_ms),
+                _kept_up("ledger", lambda: ledger.run(broker, store, session_timeout_ms=session_ms)),
+                _kept_up(
+                    "annotations",
+                    lambda: annotator.run(broker, notes, session_timeout_ms=session_ms, gate=gate.current),
+                ),
+                _kept_up("deletions", lambda: deleter.run(broker, removals, session_timeout_ms=session_ms)),
+            )
     finally:
         await store.close()
         await notes.close()

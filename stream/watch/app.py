@@ -21,7 +21,7 @@ from stream.faust_app import build_app, raw_records
 from stream.kafka import FETCH_WAIT_MS
 from stream.log_access import FaustLog
 from stream.recorder import Partition
-from stream.watch import beside, garbage
+from stream.watch import beside
 from stream.watch.backfill import PATIENTS, Backfill
 from stream.watch.crowd import Crowd, Everyone
 from stream.watch.crowd_source import CrowdSource, Fixed, first, follow
@@ -111,7 +111,6 @@ def watch_app(
         lambda: beside.look(live, _FaustReach(app), clock),
         lambda: beside.keep(live),
         lambda: follow(crowds, adopt, given.crowd_s),
-        garbage.tended,
     ]
     for one in [*work, *([backfill.run] if given.backfill else [])]:
         app.task(_task(app, one))

@@ -1,12 +1,11 @@
 """What has lived is not walked again and again, a cycle goes in the end, and nothing of it outlives the watch."""
 
-import asyncio
 import gc
 import weakref
 
 import pytest
 
-from stream.watch.garbage import tended
+from stream.garbage import tended
 from tests.stream.watch.world import until
 
 
@@ -33,13 +32,11 @@ async def test_what_has_lived_is_left_out_until_everything_is_looked_at() -> Non
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
     knot = Knot()
     gone = weakref.ref(knot)
-    task = asyncio.create_task(tended(0.01, 0.5))
-    await until(lambda: has(gc.get_freeze_count() > frozen))
-    assert gc.get_threshold() != thresholds
-    del knot
-    assert gone() is not None
-    await until(lambda: has(gone() is None))
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with tended(0.01, 0.5):
+        await until(lambda: has(gc.get_freeze_count() > frozen))
+        assert gc.get_threshold() != thresholds
+        del knot
+        assert gone() is not None
+        await until(lambda: has(gone() is None))
     assert gc.get_threshold() == thresholds
     assert gc.get_freeze_count() == 0
