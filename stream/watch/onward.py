@@ -30,6 +30,8 @@ def judge_onward(series: Series, rules: tuple[Rule, ...], at: Moment) -> list[Fi
 
     For policies that judge at once (`settle_s` is 0).
     """
+    if not len(series.recent):
+        return []
     trail = series.trail
     if trail is None or trail.rules is not rules:
         fresh = Sustained(at_us=series.base_us)

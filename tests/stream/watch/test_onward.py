@@ -132,6 +132,15 @@ def test_stretches_raise_and_clear_alike(stretches: list[tuple[float, int]], old
     assert not both.onward.awake
 
 
+def test_a_repeat_after_a_change_of_policy_says_nothing_to_either() -> None:
+    both, at_s = Both(), 0.0
+    first = [(1, HEART, 70.0, 0, 1.0, False)] * 3 + [(1, HEART, 70.0, 0, 0.0, False)]
+    again = [(1, SPO2, 97.0, 0, 1.0, False), (-1, HEART, 70.0, 0, 1.0, False)]
+    for record, policy in ((first, replace(SIGNAL, lateness_s=0.0)), (again, OTHERS)):
+        rows, at_s = rows_of(record, at_s)
+        assert both.judge(rows, policy, T0 + round(at_s * S), 2) == []
+
+
 def test_a_fast_heart_is_told_from_the_trail() -> None:
     both, at_s, told = Both(), 0.0, list[Finding]()
     for value in [70.0] * 5 + [150.0] * 9 + [70.0] * 30:
