@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -17,19 +16,12 @@ from stream.watch.outbox import MOST_WAITING, Outbox
 from stream.watch.plan import Plan, default_plan
 from tests.stream.making import HEADER, T0, S, samples
 from tests.stream.watch.fake_engine import FakeEngine, event
-from tests.stream.watch.world import World, counts, make_topics, read_all, until
+from tests.stream.watch.world import World, counts, read_all, until
 from timeseries.model import StoreUnavailable
 from vigil.embedded.broker import EmbeddedBroker
 
 DEFAULT: Crowd = Everyone(Plan("default", "1"))
 OTHER: Crowd = Everyone(Plan("other", "1"))
-
-
-@pytest.fixture
-async def name(broker: EmbeddedBroker) -> str:
-    made = f"t{uuid4().hex[:8]}"
-    await make_topics(broker.bootstrap, made)
-    return made
 
 
 class Source:

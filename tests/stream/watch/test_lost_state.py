@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -24,30 +23,14 @@ from stream.watch.state_record import LOST, MARKER, unpack
 from tests.stream.making import HEADER, T0, S, samples
 from tests.stream.test_watch_people import Database, consent
 from tests.stream.watch.fake_engine import FakeEngine, event
-from tests.stream.watch.world import World, make_topics, read_all, until
+from tests.stream.watch.world import PATIENTS, World, read_all, send, until
 from vigil.embedded.broker import EmbeddedBroker
-from vitals.batch import BatchHeader
 from vitals.clock import system_clock
 from vitals.gate import Gate
-from vitals.ids import patient_id
 
-PATIENTS = [BatchHeader(patient_id(f"p{n}"), HEADER.device_id, "app", "test") for n in range(8)]
 BOTH = (0, 1)
 AGO = (system_clock() - T0) // S - 3_600
 """An hour ago, in seconds since T0."""
-
-
-@pytest.fixture
-async def name(broker: EmbeddedBroker) -> str:
-    made = f"t{uuid4().hex[:8]}"
-    await make_topics(broker.bootstrap, made)
-    return made
-
-
-async def _send(broker: EmbeddedBroker, name: str, second: int, value: float, patients: list[BatchHeader]) -> None:
-    async with Publisher(broker.bootstrap) as publisher:
-        for header in patients:
-            await publisher.publish(header, samples("heart_rate", [second], [value]), topic=f"{name}.samples")
 
 
 async def _newest(world: World) -> dict[bytes, bytes | None]:
@@ -72,12 +55,12 @@ async def _damage(broker: EmbeddedBroker, name: str, patient: str) -> None:
 
 async def test_strays_are_found_again_by_whoever_comes_after_a_crash(broker: EmbeddedBroker, name: str) -> None:
     """Written down meanwhile, the new state of the patient would hide that an alert of the old one stands open."""
-    await _send(broker, name, AGO, 150, PATIENTS[:1])
+    await send(broker.bootstrap, name, AGO, 150, PATIENTS[:1])
     await _damage(broker, name, "p0")
     partitions = [(f"{name}.samples", number) for number in BOTH]
     async with World(broker.bootstrap, name, period_s=0.2) as second:
         where = await second.live.where_to_read(partitions)
-        await _send(broker, name, AGO + 9, 70, PATIENTS[:2])
+        await send(broker.bootstrap, name, AGO + 9, 70, PATIENTS[:2])
         for partition in partitions:
             records = [one for one in await second.records(partition) if one.offset >= max(where[partition], 1)]
             if records:
@@ -103,7 +86,7 @@ async def _is_replaced(world: World) -> bool:
 
 
 async def test_a_state_topic_that_was_made_anew_leaves_nothing_open_for_ever(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, AGO, 150, PATIENTS)
+    await send(broker.bootstrap, name, AGO, 150, PATIENTS)
     async with World(broker.bootstrap, name) as first:
         await first.take_over(*BOTH)
         await first.outbox.acknowledged(first.outbox.so_far)
@@ -149,7 +132,7 @@ async def test_a_state_that_cannot_be_written_is_learned_from_the_log_and_holds_
             self.engines.append(Broken())
             return self.engines[-1]
 
-    await _send(broker, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with BrokenWorld(broker.bootstrap, name) as first:
         await first.take_over(*BOTH)
         await first.all_is_written()
@@ -166,8 +149,8 @@ async def test_a_state_that_cannot_be_written_is_learned_from_the_log_and_holds_
 
 
 async def test_whoever_has_something_open_is_not_forgotten(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 150, PATIENTS[:1])
-    await _send(broker, name, 0, 70, PATIENTS[1:2])
+    await send(broker.bootstrap, name, 0, 150, PATIENTS[:1])
+    await send(broker.bootstrap, name, 0, 70, PATIENTS[1:2])
     async with World(broker.bootstrap, name, clock=lambda: system_clock() - 120 * 86_400 * S) as first:
         await first.take_over(*BOTH)
         await first.all_is_written()

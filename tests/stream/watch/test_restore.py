@@ -11,36 +11,15 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from alerts.event import AlertEvent, State
-from ingest.publisher import Publisher
 from stream.recorder import Partition
 from stream.watch.restore import TooFewPartitions
 from stream.watch.state_record import MARKER, Kept, Place, pack, unpack
 from tests.services.kafka import ApacheKafka
-from tests.stream.making import HEADER, T0, S, samples
+from tests.stream.making import T0, S
 from tests.stream.watch.fake_engine import event
-from tests.stream.watch.world import World, counts, make_topics, read_all, until
+from tests.stream.watch.world import PATIENTS, World, counts, make_topics, read_all, send, until
 from vigil.embedded.broker import EmbeddedBroker
-from vitals.batch import BatchHeader
 from vitals.clock import system_clock
-from vitals.ids import patient_id
-
-PATIENTS = [BatchHeader(patient_id(f"p{n}"), HEADER.device_id, "app", "test") for n in range(8)]
-
-
-@pytest.fixture
-async def name(broker: EmbeddedBroker) -> str:
-    made = f"t{uuid4().hex[:8]}"
-    await make_topics(broker.bootstrap, made)
-    return made
-
-
-async def _send(
-    broker: EmbeddedBroker | ApacheKafka, name: str, second: int, value: float, patients: list[BatchHeader]
-) -> None:
-    async with Publisher(broker.bootstrap) as publisher:
-        for header in patients:
-            columns = samples("heart_rate", [second], [value])
-            await publisher.publish(header, columns, topic=f"{name}.samples")
 
 
 def _seen(world: World) -> dict[str, int]:
@@ -48,18 +27,18 @@ def _seen(world: World) -> dict[str, int]:
 
 
 async def test_after_a_crash_it_goes_on_where_it_was_and_tells_nothing_twice(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 70, PATIENTS)
-    await _send(broker, name, 1, 150, PATIENTS[:4])
+    await send(broker.bootstrap, name, 0, 70, PATIENTS)
+    await send(broker.bootstrap, name, 1, 150, PATIENTS[:4])
     async with World(broker.bootstrap, name) as first:
         await first.take_over(0, 1)
         await first.all_is_written()
-        await _send(broker, name, 2, 150, PATIENTS[2:6])  # seen and told, and written down perhaps
+        await send(broker.bootstrap, name, 2, 150, PATIENTS[2:6])  # seen and told, and written down perhaps
         await first.take_over(0, 1)
         for held in first.live.held.values():
             records = list(await first.records(held.watched.partition))
             await first.live.see(records)
         await first.outbox.acknowledged(first.outbox.so_far)
-    await _send(broker, name, 3, 70, PATIENTS)
+    await send(broker.bootstrap, name, 3, 70, PATIENTS)
     async with World(broker.bootstrap, name) as second:
         await second.take_over(0, 1)
         await second.outbox.acknowledged(second.outbox.so_far)
@@ -72,14 +51,14 @@ async def test_after_a_crash_it_goes_on_where_it_was_and_tells_nothing_twice(bro
 
 
 async def test_without_the_state_it_knows_what_the_last_half_hour_says(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with World(broker.bootstrap, name, period_s=3_600.0) as first:
         await first.take_over(0, 1)
         await first.outbox.acknowledged(first.outbox.so_far)
         first.live.held.clear()  # before anything is written down
     async with World(broker.bootstrap, name) as second:
         await second.take_over(0, 1)
-        await _send(broker, name, 9, 70, PATIENTS)
+        await send(broker.bootstrap, name, 9, 70, PATIENTS)
         for number in (0, 1):
             await second.live.see(await second.records((f"{name}.samples", number)))
         await second.outbox.acknowledged(second.outbox.so_far)
@@ -89,14 +68,14 @@ async def test_without_the_state_it_knows_what_the_last_half_hour_says(broker: E
 
 
 async def test_a_log_that_began_anew_keeps_the_state_and_forgets_the_offsets(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with World(broker.bootstrap, name) as first:
         await first.take_over(0, 1)
         await first.all_is_written()
 
     other = f"{name}x"
     await make_topics(broker.bootstrap, other)
-    await _send(broker, other, 5, 70, PATIENTS)
+    await send(broker.bootstrap, other, 5, 70, PATIENTS)
     async with World(broker.bootstrap, name) as second:
         partitions = [(f"{other}.samples", number) for number in (0, 1)]
         where = await second.live.where_to_read(partitions)
@@ -113,7 +92,7 @@ async def test_a_log_that_began_anew_keeps_the_state_and_forgets_the_offsets(bro
 async def test_a_damaged_snapshot_is_learned_from_the_log_and_others_are_not_touched(
     broker: EmbeddedBroker, name: str
 ) -> None:
-    await _send(broker, name, 0, 70, PATIENTS)
+    await send(broker.bootstrap, name, 0, 70, PATIENTS)
     async with World(broker.bootstrap, name) as first:
         await first.take_over(0, 1)
         await first.all_is_written()
@@ -134,7 +113,7 @@ async def test_a_damaged_snapshot_is_learned_from_the_log_and_others_are_not_tou
 async def test_what_was_open_of_a_damaged_snapshot_and_is_not_in_the_log_is_known_as_stray(
     broker: EmbeddedBroker, name: str
 ) -> None:
-    await _send(broker, name, 0, 150, PATIENTS[:1])
+    await send(broker.bootstrap, name, 0, 150, PATIENTS[:1])
     ago_us = 2 * 3_600 * S
     async with World(broker.bootstrap, name, clock=lambda: system_clock() - ago_us) as first:
         await first.take_over(0, 1)
@@ -152,7 +131,7 @@ async def test_what_was_open_of_a_damaged_snapshot_and_is_not_in_the_log_is_know
 
 
 async def test_who_was_not_heard_of_for_months_is_forgotten(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 70, PATIENTS[:1])
+    await send(broker.bootstrap, name, 0, 70, PATIENTS[:1])
     ago_us = 120 * 86_400 * S
     async with World(broker.bootstrap, name, clock=lambda: system_clock() - ago_us) as first:
         await first.take_over(0, 1)
@@ -173,14 +152,14 @@ async def _last_is_tombstone(broker: EmbeddedBroker, name: str) -> bool:
 
 
 async def test_what_is_given_up_is_told_before_and_found_by_the_next(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with World(broker.bootstrap, name) as one, World(broker.bootstrap, name) as other:
         await one.take_over(0, 1)
         await one.live.revoked()
         assert not one.live.held
         assert len(await one.alerts()) == len(PATIENTS), "told before the next worker looks"
         await asyncio.gather(one.take_over(0), other.take_over(1))
-        await _send(broker, name, 1, 70, PATIENTS)
+        await send(broker.bootstrap, name, 1, 70, PATIENTS)
         await one.live.see(await one.records((f"{name}.samples", 0)))
         await other.live.see(await other.records((f"{name}.samples", 1)))
         for world in (one, other):
@@ -209,7 +188,7 @@ async def test_partitions_that_are_taken_away_while_they_are_restored_are_not_ke
 
 async def test_a_fetch_from_before_a_seek_is_read_again(broker: EmbeddedBroker, name: str) -> None:
     for second in range(3):
-        await _send(broker, name, second, 70, PATIENTS)
+        await send(broker.bootstrap, name, second, 70, PATIENTS)
     async with World(broker.bootstrap, name) as world:
         partition = (f"{name}.samples", 0)
         await world.live.where_to_read([partition])
@@ -224,7 +203,7 @@ async def test_a_fetch_from_before_a_seek_is_read_again(broker: EmbeddedBroker, 
 
 async def test_a_log_that_begins_anew_under_the_worker_is_noticed(broker: EmbeddedBroker, name: str) -> None:
     for second in range(3):
-        await _send(broker, name, second, 150, PATIENTS)
+        await send(broker.bootstrap, name, second, 150, PATIENTS)
     async with World(broker.bootstrap, name) as world:
         partition = (f"{name}.samples", 0)
         await world.take_over(0)
@@ -236,7 +215,7 @@ async def test_a_log_that_begins_anew_under_the_worker_is_noticed(broker: Embedd
         world.log[partition] = []
         other = f"{name}x"
         await make_topics(broker.bootstrap, other)
-        await _send(broker, other, 9, 70, PATIENTS)
+        await send(broker.bootstrap, other, 9, 70, PATIENTS)
         world.log[partition] = anew = [
             replace(one, topic=partition[0]) for one in await world.records((f"{other}.samples", 0))
         ]
@@ -254,12 +233,12 @@ async def test_what_retention_took_meanwhile_is_not_waited_for(kafka: ApacheKafk
     """Where no record has come since, position and end would never meet: behind for ever, and no history watched."""
     name = f"t{uuid4().hex[:8]}"
     await make_topics(kafka.bootstrap, name)
-    await _send(kafka, name, 0, 150, PATIENTS)
+    await send(kafka.bootstrap, name, 0, 150, PATIENTS)
     async with World(kafka.bootstrap, name) as first:
         await first.take_over(0, 1)
         await first.all_is_written()
         before = {held.watched.partition: held.watched.position for held in first.live.held.values()}
-    await _send(kafka, name, 1, 150, PATIENTS)
+    await send(kafka.bootstrap, name, 1, 150, PATIENTS)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     await admin.delete_records({TopicPartition(*one): RecordsToDelete(2 * at) for one, at in before.items()})
@@ -272,7 +251,7 @@ async def test_what_retention_took_meanwhile_is_not_waited_for(kafka: ApacheKafk
     async with Beyond(kafka.bootstrap, name) as second:
         where = await second.live.where_to_read(list(before))
         assert where == {one: 2 * at for one, at in before.items()}
-        await _send(kafka, name, 2, 70, PATIENTS)
+        await send(kafka.bootstrap, name, 2, 70, PATIENTS)
         for number in (0, 1):
             await second.live.see(await second.records((f"{name}.samples", number)))
         told = await _told(second)
@@ -286,7 +265,7 @@ async def _told(world: World) -> list[AlertEvent]:
 
 
 async def test_a_state_is_not_written_before_its_alerts_stand_on_the_topic(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 150, PATIENTS[:1])
+    await send(broker.bootstrap, name, 0, 150, PATIENTS[:1])
     world = World(broker.bootstrap, name)
     await world.live.where_to_read([(f"{name}.samples", number) for number in (0, 1)])
     for number in (0, 1):
@@ -316,7 +295,7 @@ async def _has_snapshot(world: World) -> bool:
 
 
 async def test_the_pipelines_alert_outlives_its_worker(broker: EmbeddedBroker, name: str) -> None:
-    await _send(broker, name, 0, 70, PATIENTS)
+    await send(broker.bootstrap, name, 0, 70, PATIENTS)
     async with World(broker.bootstrap, name) as first:
         await first.take_over(0, 1)
         (raised,) = first.pipeline.judge({0: 31.0, 1: 0.0}, time.time_ns() // 1_000)
@@ -351,7 +330,7 @@ async def test_what_compaction_leaves_is_enough(kafka: ApacheKafka, tmp_path: Pa
         await make_topics(own.bootstrap, name, state=config)
         async with World(own.bootstrap, name, period_s=0.3) as first:
             for second in range(12):
-                await _send(own, name, second, 150 if second == 11 else 70, PATIENTS)
+                await send(own.bootstrap, name, second, 150 if second == 11 else 70, PATIENTS)
                 await first.take_over(0, 1)
                 for number in (0, 1):
                     await first.live.see(await first.records((f"{name}.samples", number)))

@@ -8,14 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from alerts.event import AlertEvent, State
-from ingest.publisher import Publisher
 from stream.kafka import send_until_taken
 from stream.recorder import Partition
 from stream.watch.crowd import Crowd, Everyone
@@ -25,27 +23,10 @@ from stream.watch.pulse import Pulse
 from stream.watch.restore import Restorer, TakenOver
 from stream.watch.state_record import MARKER, unpack
 from stream.watch.told import Told
-from tests.stream.making import HEADER, T0, S, samples
+from tests.stream.making import T0, S
 from tests.stream.watch.fake_engine import event
-from tests.stream.watch.world import World, counts, make_topics, read_all, until
+from tests.stream.watch.world import PATIENTS, World, counts, make_topics, read_all, send, until
 from vigil.embedded.broker import EmbeddedBroker
-from vitals.batch import BatchHeader
-from vitals.ids import patient_id
-
-PATIENTS = [BatchHeader(patient_id(f"p{n}"), HEADER.device_id, "app", "test") for n in range(8)]
-
-
-@pytest.fixture
-async def name(broker: EmbeddedBroker) -> str:
-    made = f"t{uuid4().hex[:8]}"
-    await make_topics(broker.bootstrap, made)
-    return made
-
-
-async def _send(bootstrap: str, name: str, second: int, value: float, patients: list[BatchHeader]) -> None:
-    async with Publisher(bootstrap) as publisher:
-        for header in patients:
-            await publisher.publish(header, samples("heart_rate", [second], [value]), topic=f"{name}.samples")
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +135,7 @@ async def test_what_was_under_way_when_partitions_went_is_not_told_again_when_th
 ) -> None:
     """An outage: the group forms anew before the producer has tried again."""
     monkeypatch.setattr("stream.watch.live._FLUSH_S", 0.1)
-    await _send(broker.bootstrap, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with World(broker.bootstrap, name) as world:
         held_back = asyncio.Event()
         real = await world.outbox.start()
@@ -189,7 +170,7 @@ async def _is(value: bool) -> bool:
 
 async def test_a_marker_is_not_ahead_of_what_the_pipeline_tells(broker: EmbeddedBroker, name: str) -> None:
     """Else the one who comes after a crash knows nothing of an alert that stands open, and it does for ever."""
-    await _send(broker.bootstrap, name, 0, 70, PATIENTS)
+    await send(broker.bootstrap, name, 0, 70, PATIENTS)
     async with World(broker.bootstrap, name) as world:
         await world.take_over(0, 1)
         (raised,) = world.pipeline.judge({0: 31.0, 1: 0.0}, world._clock())
@@ -251,7 +232,7 @@ async def test_a_log_that_begins_anew_in_the_middle_of_a_rebalance_takes_no_part
 async def test_two_rebalances_in_quick_succession_leave_what_the_last_one_gave(
     broker: EmbeddedBroker, name: str
 ) -> None:
-    await _send(broker.bootstrap, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     partitions = [(f"{name}.samples", number) for number in (0, 1)]
     async with World(broker.bootstrap, name) as world:
         gate = _slowly(world)
@@ -299,13 +280,13 @@ async def test_a_worker_that_wakes_up_writes_nothing_before_it_would_know_that_a
     broker: EmbeddedBroker, name: str, *, is_known: bool
 ) -> None:
     """Else its states, older than the other's, are doubted by whoever reads them, or compaction leaves those alone."""
-    await _send(broker.bootstrap, name, 0, 150, PATIENTS)
+    await send(broker.bootstrap, name, 0, 150, PATIENTS)
     async with World(broker.bootstrap, name, period_s=0.2) as paused, World(broker.bootstrap, name) as other:
         await paused.take_over(0, 1)
         await paused.all_is_written()
         if is_known:
             paused.keeper.pulse._beat_s -= 30.0
-        await _send(broker.bootstrap, name, 1, 151, PATIENTS)
+        await send(broker.bootstrap, name, 1, 151, PATIENTS)
         await other.take_over(0, 1)
         await other.all_is_written()
         for engine in paused.engines:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from alerts.event import AlertEvent
+from ingest.publisher import Publisher
 from stream.assemble import RawRecord
 from stream.recorder import Partition, crc_of
 from stream.watch import beside
@@ -22,10 +23,14 @@ from stream.watch.pipeline import Pipeline
 from stream.watch.plan import Plan
 from stream.watch.restore import Restorer
 from stream.watch.state_record import MARKER, unpack
+from tests.stream.making import HEADER, samples
 from tests.stream.watch.fake_engine import FakeEngine
+from vitals.batch import BatchHeader
 from vitals.clock import Clock, system_clock
+from vitals.ids import patient_id
 
 NOBODY_KNOWN: Crowd = Everyone(Plan("test", "1"))
+PATIENTS = [BatchHeader(patient_id(f"p{n}"), HEADER.device_id, "app", "test") for n in range(8)]
 
 
 async def make_topics(bootstrap: str, name: str, *, state: dict[str, str] | None = None) -> None:
@@ -41,6 +46,13 @@ async def make_topics(bootstrap: str, name: str, *, state: dict[str, str] | None
         await admin.create_topics(topics)
     finally:
         await admin.close()
+
+
+async def send(bootstrap: str, name: str, second: int, value: float, patients: Sequence[BatchHeader]) -> None:
+    """Publish one heart rate of each of these patients."""
+    async with Publisher(bootstrap) as publisher:
+        for header in patients:
+            await publisher.publish(header, samples("heart_rate", [second], [value]), topic=f"{name}.samples")
 
 
 class World:
