@@ -174,7 +174,7 @@ def _part(table: Mapping[str, pa.Array], form: _Form, refused: Counter[str]) -> 
     if "zone_offset_min" in table:
         zone = _integers(table, "zone_offset_min", NO_ZONE, form)
     context, duration_ms = (_integers(table, name, 0, form) for name in ("context", "duration_ms"))
-    found = (time, zone, _metrics(table["metric"]), value, quality, context, duration_ms)
+    found: tuple[NDArray[Any], ...] = (time, zone, _metrics(table["metric"]), value, quality, context, duration_ms)
     kinds: tuple[Any, ...] = (time.dtype, *_KINDS[1:])
     return tuple(one[keep].astype(kind, copy=False) for one, kind in zip(found, kinds, strict=True))
 
