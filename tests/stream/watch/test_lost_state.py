@@ -1,5 +1,6 @@
 """State that cannot be read, written or found, and people of whom no consent stands: what is known of them then."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -104,6 +105,7 @@ async def test_a_state_topic_that_was_made_anew_leaves_nothing_open_for_ever(bro
             held.watched.position, held.watched.kept = 99, {f"p{n}" for n in range(4)}
             await second.keeper.keep(held.watched, lambda: True, lambda: None)
             assert not await _markers(second), "else nothing would say that the state was lost"
+        for held in second.live.held.values():  # only now: a partition without strays may have its marker at any time
             held.taken_us -= 600 * S
             second.live.end_strays(held)
             held.watched.engine.changed.clear()  # type: ignore[attr-defined]
@@ -245,7 +247,7 @@ async def test_what_stands_of_somebody_withdrawn_tells_nothing_of_them(broker: E
     assert value is not None
     left = unpack(value).body
     assert b"heart_rate" not in left
-    assert HEADER.device_id.encode() not in left
+    assert not re.search(rb"\b" + HEADER.device_id.encode() + rb"\b", left), "else than within an id of random digits"
     assert b'"origins":[]' in left
     assert len(left) < 2_000
 
