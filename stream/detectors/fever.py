@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-import numpy as np
-
 from alerts.event import Kind, Priority, State
 from stream.detectors.finding import Finding
 from stream.detectors.no_longer import sustained_no_longer
@@ -21,13 +19,12 @@ from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import first_of_each, trusted
 from stream.detectors.spell import Spell, alone, follow_spell
-from stream.detectors.sustain import NEVER, Code, Timing, Transition, Window
+from stream.detectors.sustain import NEVER, Timing, Transition, Window, codes_of
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
 
 RULE: Final = "elevated_temperature"
 _TEMPERATURE: Final = number_of("body_temperature")
-_CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.CALM, Code.HOLD, Code.BREACH))
 _SLOT_US: Final = 10 * US_PER_S
 _SUSTAINED: Final = Timing(1_800, min_samples=3, clear_delay_s=3_600, clear_samples=3, max_gap_s=4 * 3_600)
 
@@ -91,8 +88,7 @@ class Fever:
         over = min(self.policy.ends_cel, limit)
         if state.spell.held.is_quiet and value.max() < limit:
             return FeverState(state.spell, int(ends[-1])), []  # nearly always
-        codes = np.where(value >= limit, _BREACH, np.where(value <= over, _CALM, _HOLD))
-        window = Window(ends, codes, value, told.quality[first])
+        window = Window(ends, codes_of(value >= limit, value <= over), value, told.quality[first])
         single = alone(ends, state.last_us, self.policy.alone_s)
         spell, changes = follow_spell(state.spell, self.policy.timing, window, single, lowest=False)
         found = [_finding(one, highest, limit, over, own is not None) for one, highest in changes]

@@ -25,11 +25,10 @@ from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import first_of_each, trusted
 from stream.detectors.spell import Spell, alone, follow_spell
-from stream.detectors.sustain import Code, Timing, Transition, Window
+from stream.detectors.sustain import SKIP, Timing, Transition, Window, codes_of
 from vitals.catalogue import number_of
 from vitals.quality import Context
 
-_SKIP, _CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.SKIP, Code.CALM, Code.HOLD, Code.BREACH))
 # Three readings five minutes apart stand for 15 minutes and are ten apart, less the jitter of a sensor's clock.
 _QUARTER: Final = Timing(570, min_samples=3, clear_delay_s=570, clear_samples=3, max_gap_s=1_200)
 _TWO_HOURS: Final = Timing(7_170, min_samples=8, clear_delay_s=570, clear_samples=3, max_gap_s=1_800, min_share=0.75)
@@ -194,17 +193,14 @@ def _codes(
     ends = min(policy.high_ends_mg_dl, levels.high)
     fast = rate <= -policy.falling_mg_dl_per_min
     leads = fast & (value >= levels.low) & (value + policy.ahead_min * rate < levels.low)
-    falling = np.where(leads, _BREACH, np.where(np.isnan(rate), _SKIP, np.where(fast, _HOLD, _CALM)))
+    falling = codes_of(leads, ~fast)
+    falling[np.isnan(rate)] = SKIP
     return (
-        _code(value < levels.very_low, value >= levels.low),
-        _code(value < levels.low, value >= levels.low),
-        _code(value > levels.high, value <= ends),
+        codes_of(value < levels.very_low, value >= levels.low),
+        codes_of(value < levels.low, value >= levels.low),
+        codes_of(value > levels.high, value <= ends),
         falling,
     )
-
-
-def _code(breach: NDArray[np.bool_], calm: NDArray[np.bool_]) -> NDArray[np.int8]:
-    return np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
 
 
 def _says(

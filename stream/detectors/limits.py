@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alerts.event import Kind, Priority
 from stream.detectors.observation import Observations
-from stream.detectors.sustain import BREACH, BREAK, CALM, EXERTED, HOLD, SKIP, Timing
+from stream.detectors.sustain import BREACH, BREAK, CALM, EXERTED, HOLD, SKIP, Timing, codes_of
 from vitals.quality import TRUSTWORTHY, Context
 
 MAX_AGE_S: Final = 900.0
@@ -21,7 +21,6 @@ MAX_AGE_S: Final = 900.0
 _NEVER: Final = Context(0)
 _NO_CONTACT: Final = int(Context.NO_CONTACT)
 _ASLEEP: Final = int(Context.ASLEEP)
-_SKIP, _CALM, _HOLD, _BREACH, _BREAK, _EXERTED = (np.int8(one) for one in (SKIP, CALM, HOLD, BREACH, BREAK, EXERTED))
 
 
 class Side(StrEnum):
@@ -101,13 +100,13 @@ class LimitRule:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
         value, context, (limit, clear) = seen["value"], seen["context"], self._limits(seen["context"])
         breach, calm = (value > limit, value <= clear) if self.side is _ABOVE else (value < limit, value >= clear)
-        code: NDArray[np.int8] = np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
+        code = codes_of(breach, calm)
         lost = (context & _NO_CONTACT) != 0
         exerted = ((context & int(self.suppressed_by)) != 0) & ~calm
-        code[seen["quality"] < TRUSTWORTHY] = _SKIP
-        code[exerted] = _EXERTED if self.timing.recovery_s else _BREAK
-        code[lost] = _BREAK
-        code[seen["deleted"]] = _SKIP
+        code[seen["quality"] < TRUSTWORTHY] = SKIP
+        code[exerted] = EXERTED if self.timing.recovery_s else BREAK
+        code[lost] = BREAK
+        code[seen["deleted"]] = SKIP
         return code
 
     def code(self, value: float, quality: float, context: int, *, deleted: bool) -> int:
@@ -153,8 +152,8 @@ class SignalRule:
         """Return the meaning (`Code`) of each observation; int8 of the same length."""
         lost: Any = ((seen["context"] & _NO_CONTACT) != 0) | (seen["quality"] == 0)
         trusted = seen["quality"] >= TRUSTWORTHY
-        code: NDArray[np.int8] = np.where(lost, _BREACH, np.where(trusted, _CALM, _HOLD))
-        code[seen["deleted"]] = _SKIP
+        code = codes_of(lost, trusted)
+        code[seen["deleted"]] = SKIP
         return code
 
     def code(self, value: float, quality: float, context: int, *, deleted: bool) -> int:  # noqa: ARG002

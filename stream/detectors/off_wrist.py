@@ -21,7 +21,7 @@ from stream.detectors.cadence import ends_us
 from stream.detectors.finding import Finding
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Judged, Person
-from stream.detectors.sustain import NEVER, Code, Run, Sustained, Timing, Transition, Window, follow
+from stream.detectors.sustain import NEVER, Code, Run, Sustained, Timing, Transition, Window, codes_of, follow
 from vitals.catalogue import BY_CODE, BY_NUMBER, METRICS, RetentionClass
 from vitals.clock import US_PER_S
 from vitals.quality import TRUSTWORTHY, Context
@@ -237,7 +237,7 @@ def _window(seen: Observations, off: NDArray[np.bool_], unworn: NDArray[np.bool_
         return Window(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0), np.empty(0, np.float32))
     quality = seen["quality"]
     reason = np.where(unworn, _NOT_WORN, np.where(off, _NO_CONTACT, np.where(quality == 0, _WORTHLESS, 0)))
-    code = np.where(reason > 0, Code.BREACH, np.where(quality >= TRUSTWORTHY, Code.CALM, Code.HOLD)).astype(np.int8)
+    code = codes_of(reason > 0, quality >= TRUSTWORTHY)
     end = ends_us(seen)
     first = np.flatnonzero(np.diff(end, prepend=end[0] - 1))
     charging = np.logical_or.reduceat((seen["context"] & int(Context.CHARGING)) != 0, first)

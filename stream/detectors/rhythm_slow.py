@@ -31,7 +31,7 @@ from stream.detectors.rhythm_beats import (
     joined,
     last,
 )
-from stream.detectors.sustain import Code, Sustained, Timing, Transition, Window, follow
+from stream.detectors.sustain import BREAK, Sustained, Timing, Transition, Window, codes_of, follow
 from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S
 
@@ -123,9 +123,9 @@ class SlowRhythm:
         medians = np.median(sliding_window_view(whole["rr_ms"], _MEDIAN_OF), axis=1)
         judged = whole[_MEDIAN_OF - 1 :]
         bpm, low = MS_PER_MIN / medians, self._limits(judged["asleep"], person)
-        code = np.where(bpm < low, Code.BREACH, np.where(bpm >= low + self.policy.clear_by, Code.CALM, Code.HOLD))
-        code[judged["moving"]] = Code.BREAK
-        window = Window(judged["start_us"], code.astype(np.int8), bpm, judged["quality"])
+        code = codes_of(bpm < low, bpm >= low + self.policy.clear_by)
+        code[judged["moving"]] = BREAK
+        window = Window(judged["start_us"], code, bpm, judged["quality"])
         held, changes = follow(state.held, self.policy.timing, window)
         found: list[Finding] = []
         for change in changes:

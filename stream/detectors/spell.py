@@ -13,10 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.detectors.sustain import NEVER, Code, Sustained, Timing, Transition, Window, follow
+from stream.detectors.sustain import BREACH, CALM, NEVER, Sustained, Timing, Transition, Window, follow
 from vitals.clock import US_PER_S
 
-_CALM, _BREACH = np.int8(Code.CALM), np.int8(Code.BREACH)
 AT_ONCE: Final = Timing(delay_s=0, min_samples=1, clear_delay_s=0, clear_samples=1, max_gap_s=1e9, min_share=0)
 
 
@@ -43,7 +42,7 @@ def follow_spell(
 
     Returns the new state and each transition with the worst value from its opening to it.
     """
-    if spell.held.is_quiet and not np.count_nonzero(window.code == _BREACH):
+    if spell.held.is_quiet and not np.count_nonzero(window.code == BREACH):
         return spell, []  # nearly always
     held, told = _follow(spell.held, timing, window, single)
     found = [(one, _worst(spell, window, one.opened_us, one.at_us, lowest=lowest)) for one in told]
@@ -56,7 +55,7 @@ def follow_spell(
 def _follow(
     held: Sustained, timing: Timing, window: Window, single: NDArray[np.bool_]
 ) -> tuple[Sustained, list[Transition]]:
-    deciding = np.flatnonzero(single & ((window.code == _BREACH) | (window.code == _CALM)))
+    deciding = np.flatnonzero(single & ((window.code == BREACH) | (window.code == CALM)))
     if not len(deciding):
         return follow(held, timing, window)
     told: list[Transition] = []

@@ -40,6 +40,13 @@ class Code(IntEnum):
 
 # Looking a member of an enumeration up costs more than comparing ten values.
 SKIP, CALM, HOLD, BREACH, BREAK, EXERTED = (int(one) for one in Code)
+_CALM, _HOLD, _BREACH = (np.int8(one) for one in (CALM, HOLD, BREACH))
+
+
+def codes_of(breach: NDArray[np.bool_], calm: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Return what samples mean: beyond the limit, else on the safe side, else between; int8 of the same length."""
+    code: NDArray[np.int8] = np.where(breach, _BREACH, np.where(calm, _CALM, _HOLD))
+    return code
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from stream.detectors.no_longer import sustained_no_longer
 from stream.detectors.observation import Observations
 from stream.detectors.protocol import Person
 from stream.detectors.slots import first_of_each, trusted
-from stream.detectors.sustain import NEVER, Code, Sustained, Timing, Transition, Window, follow
+from stream.detectors.sustain import NEVER, Sustained, Timing, Transition, Window, codes_of, follow
 from vitals.care_profile import CareProfile
 from vitals.catalogue import number_of
 from vitals.clock import US_PER_S
@@ -32,7 +32,6 @@ FAST: Final = "fast_heart_not_judged"
 MOVING: Final = "motion_without_end"
 _HEART: Final = number_of("heart_rate")
 _MOTION: Final = int(Context.MOTION_ACTIVE | Context.WORKOUT)
-_CALM, _HOLD, _BREACH = (np.int8(one) for one in (Code.CALM, Code.HOLD, Code.BREACH))
 _SLOT_US: Final = 15 * US_PER_S
 _CLEAR_S: Final = 900.0
 _MOST_GAP_S: Final = 1_800.0
@@ -118,7 +117,7 @@ class Unjudged:
                 window = Window(ends, _fast_codes(value, moved, limit, self.policy.hold_bpm), value, quality)
                 fast, changes = follow(fast, self.policy.timing(self.policy.after_s), window)
                 found += [_finding(FAST, one, limit, own) for one in changes]
-        codes = np.where(moved, _BREACH, _CALM)
+        codes = codes_of(moved, ~moved)
         timing = self.policy.timing(self.policy.whatever_after_s)
         moving, changes = follow(state.moving, timing, Window(ends, codes, value, quality))
         found += [_finding(MOVING, one, None, own) for one in changes]
@@ -134,7 +133,7 @@ def _fast_codes(
 ) -> NDArray[np.int8]:
     """Return what each rate means: above the limit at rest it is the limits' matter once somebody has recovered."""
     near = value > limit - hold_bpm
-    return np.where(near, np.where(moved & (value > limit), _BREACH, _HOLD), _CALM)
+    return codes_of(near & moved & (value > limit), ~near)
 
 
 def _finding(rule: str, told: Transition, limit: float | None, own: bool) -> Finding:
