@@ -28,7 +28,7 @@ from alerts.event import AlertEvent
 from alerts.notification import Notification
 from alerts.routing import RoutingPolicy, decide
 from ingest.topics import ALERTS, NOTIFICATIONS
-from stream.kafka import FETCH_WAIT_MS, commit, decoded, group_consumer, safe_producer, send_until_taken
+from stream.kafka import PROMPT, commit, decoded, group_consumer, safe_producer, send_until_taken
 from vitals.clock import Clock, system_clock, to_datetime
 
 GROUP: Final = "vigil-dispatch"
@@ -132,7 +132,7 @@ async def run(
             [alerts_topic],
             session_timeout_ms=session_timeout_ms,
             listener=_Forget(desks),
-            fetch_wait_ms=FETCH_WAIT_MS,
+            fetching=PROMPT,
         ) as consumer,
     ):
         while True:
@@ -178,7 +178,7 @@ async def _read_back(bootstrap_servers: str, partition: TopicPartition, since_ms
         bootstrap_servers=bootstrap_servers,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
+        **PROMPT.settings(),
     )
     try:
         await consumer.start()

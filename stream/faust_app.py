@@ -20,7 +20,7 @@ from faust.types.tuples import ConsumerMessage
 
 from stream import header_names
 from stream.assemble import RawRecord
-from stream.kafka import LEISURELY_MS
+from stream.kafka import LEISURELY, Fetching
 from stream.recorder import Partition
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,8 @@ class _Thread(AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1500, and an idle partition would hold a busy one that long.
-        consumer._fetch_max_wait_ms = transport.app.fetch_wait_ms  # noqa: SLF001
+        fetching: Fetching = transport.app.fetching
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = fetching.max_wait_ms, fetching.min_bytes  # noqa: SLF001
         return consumer
 
     def answered_ms(self, tp: TP) -> int | None:
@@ -140,7 +141,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     """A Faust app whose consumer asks `where_to_read` after each assignment; `closing` is awaited when it ended."""
 
     where_to_read: WhereToRead
-    fetch_wait_ms: int
+    fetching: Fetching
     closing: list[Callable[[], Awaitable[None]]]
 
     def _create_directories(self) -> None:
@@ -155,12 +156,12 @@ def build_app(
     *,
     fetch: int = 128,
     session_s: float = 6.0,
-    fetch_wait_ms: int = LEISURELY_MS,
+    fetching: Fetching = LEISURELY,
 ) -> tuple[WorkerApp, Any]:
     """Return the app, and the topic as raw bytes to put an agent on.
 
     An event is at most `fetch` records, and `_BUFFER` events are held in memory; after `session_s` a dead worker's
-    partitions move on. A broker with nothing to tell answers a fetch after `fetch_wait_ms`.
+    partitions move on.
     """
     header_names.tolerate()
     app = WorkerApp(
@@ -184,7 +185,7 @@ def build_app(
         producer_compression_type="zstd",
     )
     app.where_to_read = where_to_read
-    app.fetch_wait_ms = fetch_wait_ms
+    app.fetching = fetching
     app.closing = []
     app.transport.Consumer = WorkerConsumer
     raw = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

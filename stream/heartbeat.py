@@ -28,7 +28,7 @@ from stream import header_names
 from stream.heartbeat_doors import Door, NotSent
 from stream.heartbeat_pulse import Patience, Pulse, Stage, late, look, passed
 from stream.heartbeat_telling import Operators
-from stream.kafka import FETCH_WAIT_MS, decoded
+from stream.kafka import PROMPT, decoded
 from timeseries.model import StoreUnavailable
 from vitals.clock import US_PER_S, Clock, from_datetime, system_clock
 from vitals.synthetic import CALM_BPM, HIGH_BPM, METRIC, PATIENT
@@ -205,7 +205,7 @@ async def _consumer(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
     header_names.tolerate()
     consumer = AIOKafkaConsumer(
         NOTIFICATIONS, NOTIFICATIONS_STATUS, bootstrap_servers=bootstrap_servers, enable_auto_commit=False,
-        auto_offset_reset="latest", fetch_max_wait_ms=FETCH_WAIT_MS,
+        auto_offset_reset="latest", **PROMPT.settings(),
     )  # fmt: skip
     try:
         await consumer.start()

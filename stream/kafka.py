@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -23,14 +24,30 @@ UNDECODABLE: Final = Counter(
 )
 RETRIES: Final = Counter("vigil_service_retries", "Times a service had to try again", ["service", "what"])
 MAX_BACKOFF_S: Final = 15.0
-FETCH_WAIT_MS: Final = 20
-"""What a broker may wait for something before it answers a fetch of whatever an alert waits for. Tansu answers late
-even where it has something, by a quarter of this (13 ms of 50, 5 ms of 20); an idle consumer asks 50 times a second."""
-LEISURELY_MS: Final = 200
-"""The same for those that nobody waits for."""
+
 
 _log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """When a broker answers a fetch: as soon as it has `min_bytes`, or after `max_wait_ms` with what it has."""
+
+    max_wait_ms: int
+    min_bytes: int
+
+    def settings(self) -> dict[str, int]:
+        """Return it as arguments of aiokafka's consumer."""
+        return {"fetch_max_wait_ms": self.max_wait_ms, "fetch_min_bytes": self.min_bytes}
+
+
+PROMPT: Final = Fetching(max_wait_ms=20, min_bytes=1)
+"""For whatever an alert waits for. Tansu answers late even where it has something, by a quarter of the wait (13 ms of
+50, 5 ms of 20); an idle consumer asks 50 times a second."""
+LEISURELY: Final = Fetching(max_wait_ms=200, min_bytes=65_536)
+"""For those that nobody waits for: each fetch costs them and the broker a good part of a millisecond, however little
+it brings, and would come with every few records."""
 
 
 def forever(
@@ -57,7 +74,7 @@ async def group_consumer(
     *,
     session_timeout_ms: int = 10_000,
     listener: ConsumerRebalanceListener | None = None,
-    fetch_wait_ms: int = LEISURELY_MS,
+    fetching: Fetching = LEISURELY,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Join the group, from the beginning where it has no offset, committing only by hand; leave it at the end.
 
@@ -74,7 +91,7 @@ async def group_consumer(
             auto_offset_reset="earliest",
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=max(session_timeout_ms // 6, 500),
-            fetch_max_wait_ms=fetch_wait_ms,
+            **fetching.settings(),
         )
         consumer.subscribe(list(topics), listener=listener)
         return await _started(consumer)

@@ -23,7 +23,7 @@ from alerts.channels import Channel, Try
 from alerts.notification import DeliveryAttempt, Notification, Outcome
 from ingest.topics import NOTIFICATIONS, NOTIFICATIONS_STATUS
 from stream.in_flight import InFlight
-from stream.kafka import FETCH_WAIT_MS, commit, decoded, group_consumer, safe_producer, send_until_taken
+from stream.kafka import PROMPT, commit, decoded, group_consumer, safe_producer, send_until_taken
 from vitals.clock import US_PER_S, Clock, from_datetime, system_clock, to_datetime
 
 GROUP: Final = "vigil-notifier"
@@ -188,7 +188,7 @@ async def run(
             [notifications_topic],
             session_timeout_ms=session_timeout_ms,
             listener=rounds,
-            fetch_wait_ms=FETCH_WAIT_MS,
+            fetching=PROMPT,
         ) as consumer:
             try:
                 while True:

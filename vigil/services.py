@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from timeseries.gate import GateReader
 
 log = structlog.get_logger(__name__)
+
+_HAND_OVER_S: Final = 0.0005
+"""Faust reads in a second thread: as Python has it, that one waits 5 ms for the interpreter at each step of a fetch."""
 
 
 def _gate(config: Settings) -> GateReader:
@@ -72,6 +76,7 @@ async def watch(config: Settings) -> None:
     async with AsyncExitStack() as stack:
         source = await crowd_source(config, stack)
         await stack.enter_async_context(tended())
+        sys.setswitchinterval(_HAND_OVER_S)
         await run_app(watch_app(config.broker(), source=source, settings=given))
 
 

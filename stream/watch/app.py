@@ -18,7 +18,7 @@ from faust.types import TP
 
 from ingest.topics import SAMPLES
 from stream.faust_app import build_app, raw_records
-from stream.kafka import FETCH_WAIT_MS
+from stream.kafka import PROMPT
 from stream.log_access import FaustLog
 from stream.recorder import Partition
 from stream.watch import beside
@@ -70,9 +70,7 @@ def watch_app(
     async def where_to_read(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         return await live.where_to_read(partitions) if app.consumer.is_assigned else {}
 
-    app, raw = build_app(
-        GROUP, bootstrap_servers, SAMPLES, where_to_read, session_s=given.session_s, fetch_wait_ms=FETCH_WAIT_MS
-    )
+    app, raw = build_app(GROUP, bootstrap_servers, SAMPLES, where_to_read, session_s=given.session_s, fetching=PROMPT)
     log_access = FaustLog(bootstrap_servers, app)
     outbox = Outbox(bootstrap_servers, clock=clock)
     pulse = Pulse(given.session_s)

@@ -21,8 +21,9 @@ from vitals.clock import Clock
 
 log = structlog.get_logger(__name__)
 
-SLICE_S: Final = 0.004
-"""A background task gives the loop back after so long, or after one patient: a fetch waits no longer for it."""
+_SLICE_S, _BREATH_S = 0.001, 0.001
+"""A background task gives the loop back after so long, or after one patient, for so long: what a fetch brings takes
+several turns of the loop (Faust's two threads hand it over), and waits in none of them for more than that."""
 _SETTLE_S: Final = 0.25
 _LOOK_S: Final = 1.0
 _OVERDUE_EVERY: Final = 5
@@ -53,8 +54,8 @@ async def _in_slices(
         now = time.perf_counter()
         observe(now - begun)
         live.tell(watched, events)
-        if now - since > SLICE_S:
-            await asyncio.sleep(0)
+        if now - since > _SLICE_S:
+            await asyncio.sleep(_BREATH_S)
             await live.outbox.room()
             if not live.has(watched):
                 return

@@ -24,7 +24,7 @@ from stream.watch.broken import what_broke
 from stream.watch.outbox import Outbox
 from stream.watch.partition import PartitionWatch
 from stream.watch.pulse import SESSION_S, Pulse
-from stream.watch.rounds import Round, Rounds
+from stream.watch.rounds import SOON_S, Round, Rounds
 from stream.watch.state_record import LOST, MARKER, Kept, pack
 from vitals.clock import Clock, system_clock
 
@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 
 SERVICE: Final = "watch-state"
 _AT_ONCE: Final = 32
-_SLICE_S: Final = 0.004
-"""The loop is given back after so long: a fetch must not wait for snapshots."""
+_SLICE_S, _BREATH_S = 0.001, 0.001
+"""The loop is given back for so long after so long: a fetch must not wait for snapshots."""
 _LARGEST: Final = MAX_MESSAGE_BYTES - 4_096
 
 Item = tuple[bytes, bytes | None]
@@ -63,12 +63,12 @@ class Keeper:
         self._producer: AIOKafkaProducer | None = None
 
     def hasten(self, partition: int, events: Iterable[AlertEvent]) -> None:
-        """What these events are about is to be written down at once."""
-        self._of(partition).hasten({event.patient_id for event in events})
+        """What these events are about is to be written down soon."""
+        self._of(partition).hasten({event.patient_id for event in events}, time.monotonic() + SOON_S)
 
     def renew(self, partition: int, patients: Iterable[str]) -> None:
         """What stands of these patients cannot be read, and is to be replaced."""
-        self._of(partition).hasten(patients)
+        self._of(partition).hasten(patients, time.monotonic())
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Another worker has these partitions."""
@@ -112,7 +112,7 @@ class Keeper:
                 continue  # not asked, it stays changed, and has its turn in another round
             items.append((patient.encode(), self._value(watched, patient)))
             if time.monotonic() - since > _SLICE_S:
-                await asyncio.sleep(0)
+                await asyncio.sleep(_BREATH_S)
                 since = time.monotonic()
         return items
 

@@ -2,8 +2,8 @@
 
 Rounds follow each other. A round begins by noting how far the partition is seen and who has changed, writes those
 down evenly spread over its period, and ends with the marker: every change by a record below the noted place is now in
-the snapshots. Whoever raised or cleared something is written down at once, out of turn, so that hardly anything that
-was told must be found again after a crash.
+the snapshots. Whoever raised or cleared something is written down soon, out of turn, so that hardly anything that was
+told must be found again after a crash.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Final
 
 from stream.watch.state_record import Place
 
-AGAIN_S: Final = 1.0
-"""Out of turn at most once in so long: a rule that flaps must not fill the topic."""
+SOON_S: Final = 20.0
+"""Out of turn so long after it was told of first: where many are told of at once the next alert goes before the last
+one's state, and a rule that flaps does not fill the topic."""
 _FILL: Final = 0.9  # of the period: the rest is for the acknowledgements
 
 
@@ -39,8 +40,8 @@ class Rounds:
     period_s: float
     round: Round | None = None
     ended_s: float = -math.inf
-    _soon: dict[str, None] = field(default_factory=dict)
-    _last: dict[str, float] = field(default_factory=dict)
+    _soon: dict[str, float] = field(default_factory=dict)  # and from when on
+    _written: set[str] = field(default_factory=set)  # since the round began: they stand before its marker already
 
     def is_due(self, now_s: float) -> bool:
         """Whether a round is to begin."""
@@ -50,26 +51,26 @@ class Rounds:
         """Begin a round."""
         waiting = deque(changed)
         self.round = Round(place, taken_ms, now_s, waiting, len(waiting))
+        self._written.clear()
 
-    def hasten(self, patients: Iterable[str]) -> None:
-        """Note whose state is to be written down at once."""
-        self._soon.update(dict.fromkeys(patients))
+    def hasten(self, patients: Iterable[str], from_s: float) -> None:
+        """Note whose state is to be written down out of turn, and from when on."""
+        for patient in patients:
+            self._soon[patient] = min(from_s, self._soon.get(patient, from_s))
 
     def take(self, now_s: float, most: int) -> list[str]:
         """Return, and forget, whose turn it is: those in haste, then as many as are due by now; at most `most`."""
-        since_s = now_s - AGAIN_S if self.round is None else min(now_s - AGAIN_S, self.round.began_s)
-        self._last = {patient: at for patient, at in self._last.items() if at > since_s}
-        now = [patient for patient in self._soon if now_s - self._last.get(patient, -math.inf) >= AGAIN_S][:most]
+        now = [patient for patient, from_s in self._soon.items() if now_s >= from_s][:most]
         for patient in now:
             del self._soon[patient]
-            self._last[patient] = now_s
+        self._written.update(now)
         if self.round is not None:
             waiting = self.round.waiting
             while waiting and len(now) < most and self.round.size - len(waiting) < self._due(self.round, now_s):
                 patient = waiting.popleft()
-                # Who was written since the round began stands before its marker already.
-                if self._last.get(patient, -math.inf) <= self.round.began_s:
+                if patient not in self._written:
                     now.append(patient)
+                    self._soon.pop(patient, None)
         return now
 
     def _due(self, current: Round, now_s: float) -> int:

@@ -126,5 +126,6 @@ def _run(name: str, service: Callable[[Settings], Coroutine[Any, Any, None]]) ->
     logs.configure(level=config.log_level, fmt=config.log_format, service=name)
     if config.metrics_port is not None:
         start_http_server(config.metrics_port, config.metrics_host)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # of Faust's second thread as well
+    with asyncio.Runner() as runner:
         runner.run(service(config))

@@ -35,6 +35,7 @@ class EmbeddedPostgres(Service):
     start_timeout_s = 60.0  # recovery after a kill replays the log first
     stop_timeout_s = 30.0
     predecessor_timeout_s = 15.0
+    niceness = 5  # as recorders have: on a machine that all share an alert goes before a row
 
     def __init__(self, data_dir: Path, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self._data_dir = data_dir.resolve()

@@ -34,6 +34,7 @@ class Service(ABC):
     start_timeout_s = 30.0
     stop_timeout_s = 20.0
     account: pwd.struct_passwd | None = None  # whom to run as; None: as we do
+    niceness = 0  # more than ours
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -105,6 +106,8 @@ class Service(ABC):
                 process_group=self._lifeline.group,
             )
         self._lifeline.guard(self._process.pid)
+        if self.niceness:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, os.getpriority(os.PRIO_PROCESS, 0) + self.niceness)
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + self.start_timeout_s

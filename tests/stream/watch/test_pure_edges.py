@@ -13,7 +13,7 @@ from stream.watch.held import Held
 from stream.watch.lag import Lag
 from stream.watch.partition import PartitionWatch, newest_by_epoch
 from stream.watch.pipeline import PATIENT, Pipeline, open_among
-from stream.watch.rounds import AGAIN_S, Rounds
+from stream.watch.rounds import SOON_S, Rounds
 from stream.watch.standing import Standing
 from stream.watch.state_record import MARKER, MAX_BODY_BYTES, Kept, Place, UnreadableState, pack, unpack
 from stream.watch.strays import over, strays_among
@@ -116,10 +116,10 @@ def test_a_round_is_spread_over_its_period_and_ends_with_everybody() -> None:
 
 def test_who_was_written_out_of_turn_since_the_round_began_is_not_written_again_in_it() -> None:
     rounds = Rounds(60.0)
-    rounds.hasten(["before"])
+    rounds.hasten(["before"], 9.8)
     assert rounds.take(9.8, 10) == ["before"]
     rounds.begin(10.0, Place("e", 7), 1, ["before", "after", "other"])
-    rounds.hasten(["after"])
+    rounds.hasten(["after"], 10.1)
     assert rounds.take(10.1, 10) == ["after", "before"]
     assert rounds.take(70.0, 10) == ["other"]
     assert rounds.ended() is not None
@@ -134,13 +134,21 @@ def test_a_round_does_not_end_before_everybody_had_a_turn() -> None:
     assert rounds.ended() is not None
 
 
-def test_who_was_told_of_is_written_down_at_once_but_not_all_the_time() -> None:
+def test_who_was_told_of_is_written_down_soon_and_once_for_all_that_was_told() -> None:
     rounds = Rounds(60.0)
-    rounds.hasten(["p1"])
-    assert rounds.take(0.0, 10) == ["p1"]
-    rounds.hasten(["p1"])
-    assert rounds.take(0.1, 10) == []
-    assert rounds.take(0.1 + AGAIN_S, 10) == ["p1"]
+    rounds.hasten(["p1"], SOON_S)
+    rounds.hasten(["p1"], SOON_S * 1.5)
+    assert rounds.take(SOON_S - 0.1, 10) == []
+    assert rounds.take(SOON_S, 10) == ["p1"]
+    assert rounds.take(2 * SOON_S, 10) == []
+
+
+def test_who_had_a_turn_is_not_written_again_for_what_was_told_before() -> None:
+    rounds = Rounds(60.0)
+    rounds.begin(0.0, Place("e", 7), 1, ["p1"])
+    rounds.hasten(["p1"], SOON_S)
+    assert rounds.take(1.0, 10) == ["p1"]
+    assert rounds.take(SOON_S, 10) == []
 
 
 def test_one_alert_for_all_that_is_behind_and_one_end() -> None:
