@@ -1,10 +1,12 @@
-"""Slow rhythm from RR intervals: the median of nine below the limit, for a minute.
+"""Slow rhythm from RR intervals: the median of nine below the limit, for five minutes.
 
 Where the same origin tells heart rate, the limits of that judge too and page (`heart_rate_low`): then this is of low
 priority, recorded beside it. An origin that tells beats alone has no other rule, and pages. The median leaves out
 single missed beats, which would double an interval. Limits are lower asleep, and for trained hearts and rate-limiting
 drugs (40 to 35 awake, 30 to 25 asleep; below 50 alone is no finding, ACC/AHA/HRS 2018); a
-limit of the person's own overrides them. Not judged in motion, nor of a pacemaker or a child.
+limit of the person's own overrides them. Five minutes, as the limit of heart rate waits: a trained heart that nobody
+has told us of dips below 40 at rest, some minutes at a time. An episode ends with five minutes above the limit and
+`clear_by`, in motion as well; slow in motion is not judged, nor a pacemaker or a child.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ from stream.detectors.rhythm_beats import (
     joined,
     last,
 )
-from stream.detectors.sustain import BREAK, Sustained, Timing, Transition, Window, codes_of, follow
+from stream.detectors.sustain import BREAK, CALM, Sustained, Timing, Transition, Window, codes_of, follow
 from vitals.catalogue import BY_CODE
 from vitals.clock import US_PER_S
 
 RULE: Final = "slow_rhythm"
-VERSION: Final = 1
+VERSION: Final = 2
 HEART_RATE: Final = BY_CODE["heart_rate"].number
 _MEDIAN_OF: Final = 9
 
@@ -52,11 +54,11 @@ class SlowRhythmPolicy:
     awake_bpm: float = 40.0
     asleep_bpm: float = 30.0
     lower_by: float = 5.0
-    clear_by: float = 3.0
+    clear_by: float = 5.0
     heard_s: float = 120.0
     low_ms: float = 200.0
     high_ms: float = 4_000.0
-    timing: Timing = field(default_factory=lambda: Timing(60, 20, 60, 20, max_gap_s=30))
+    timing: Timing = field(default_factory=lambda: Timing(300, 100, 300, 100, max_gap_s=30))
 
     def __post_init__(self) -> None:
         if not 20 <= self.asleep_bpm <= self.awake_bpm <= 80:
@@ -124,7 +126,7 @@ class SlowRhythm:
         judged = whole[_MEDIAN_OF - 1 :]
         bpm, low = MS_PER_MIN / medians, self._limits(judged["asleep"], person)
         code = codes_of(bpm < low, bpm >= low + self.policy.clear_by)
-        code[judged["moving"]] = BREAK
+        code[judged["moving"] & (code != CALM)] = BREAK
         window = Window(judged["start_us"], code, bpm, judged["quality"])
         held, changes = follow(state.held, self.policy.timing, window)
         found: list[Finding] = []

@@ -1,4 +1,4 @@
-"""Slow rhythm: for a minute, by what the person may have, and beside the heart rate's own limit."""
+"""Slow rhythm: for five minutes, by what the person may have, and beside the heart rate's own limit."""
 
 from __future__ import annotations
 
@@ -39,22 +39,36 @@ def heart_rates(seconds: int, bpm: float) -> Observations:
     return told("heart_rate", np.arange(seconds), np.full(seconds, bpm))
 
 
-def test_a_minute_below_the_limit_is_found_and_ends() -> None:
-    rr = np.concatenate((at_rate(60, 100), at_rate(36, 100), at_rate(60, 200)))
+def test_five_minutes_below_the_limit_are_found_and_end() -> None:
+    rr = np.concatenate((at_rate(60, 100), at_rate(36, 200), at_rate(60, 400)))
     found = found_in(samples(rr))
     assert short(found) == [PAGES, ("slow_rhythm", "cleared", "medium")]
-    assert 60 <= at_s(found[0].changed_us) - rr[:100].sum() / 1_000 <= 75
+    assert 300 <= at_s(found[0].changed_us) - rr[:100].sum() / 1_000 <= 315
     assert found[0].unit == "/min"
     assert found[0].threshold == 40
 
 
 def test_where_the_origin_tells_heart_rate_its_limit_pages_and_this_is_recorded() -> None:
-    seen = together(samples(at_rate(36, 200)), heart_rates(330, 36.0))
+    seen = together(samples(at_rate(36, 200)), heart_rates(340, 36.0))
     assert short(found_in(seen)) == [LOW]
 
 
-def test_half_a_minute_is_too_short() -> None:
-    assert found_in(samples(np.concatenate((at_rate(60, 100), at_rate(36, 18), at_rate(60, 200))))) == []
+def test_four_minutes_are_too_short_and_begin_anew() -> None:
+    assert found_in(samples(np.concatenate([at_rate(60, 100), at_rate(36, 144)] * 5))) == []
+
+
+def test_what_dips_again_and_again_is_one_episode() -> None:
+    dips = [
+        at_rate(36, 200),
+        *[part for _ in range(6) for part in (at_rate(44, 100), at_rate(60, 200), at_rate(36, 30))],
+    ]
+    assert short(found_in(samples(np.concatenate(dips)))) == [PAGES]
+
+
+def test_who_gets_up_and_is_fast_enough_is_no_longer_slow() -> None:
+    rr = np.concatenate((at_rate(36, 200), at_rate(80, 500)))
+    context = np.where(np.arange(len(rr)) < 200, 0, int(Context.MOTION_ACTIVE))
+    assert short(found_in(samples(rr, context=context))) == [PAGES, ("slow_rhythm", "cleared", "medium")]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +89,7 @@ def test_half_a_minute_is_too_short() -> None:
     ],
 )
 def test_the_limit_is_the_persons(bpm: float, context: int, profile: dict[str, Any], expected: list[Any]) -> None:
-    assert short(found_in(samples(at_rate(bpm, 120), context=context), of(**profile))) == expected
+    assert short(found_in(samples(at_rate(bpm, 300), context=context), of(**profile))) == expected
 
 
 def test_missed_beats_do_not_make_a_rhythm_slow() -> None:
@@ -84,9 +98,9 @@ def test_missed_beats_do_not_make_a_rhythm_slow() -> None:
 
 
 def test_a_pacemaker_that_becomes_known_ends_the_episode() -> None:
-    seen = samples(at_rate(36, 200))
-    state, _ = run(SlowRhythm(), seen[:150])
-    _, found = SlowRhythm().step(state, seen[150:], int(seen["start_us"][-1]), of(pacemaker=True))
+    seen = samples(at_rate(36, 300))
+    state, _ = run(SlowRhythm(), seen[:250])
+    _, found = SlowRhythm().step(state, seen[250:], int(seen["start_us"][-1]), of(pacemaker=True))
     assert short(found) == [("slow_rhythm", "cleared", "medium")]
 
 
@@ -97,11 +111,11 @@ def test_real_recordings_have_none() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(cuts=st.lists(st.integers(1, 1_200), max_size=12), seed=st.integers(0, 30))
+@given(cuts=st.lists(st.integers(1, 2_800), max_size=12), seed=st.integers(0, 30))
 def test_cuts_do_not_matter(cuts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     rr = np.concatenate(
-        [at_rate(rng.choice([28.0, 38.0, 41.0, 60.0]), int(rng.integers(5, 150)), seed) for _ in range(8)]
+        [at_rate(rng.choice([28.0, 38.0, 41.0, 60.0]), int(rng.integers(5, 350)), seed) for _ in range(8)]
     )
     context = np.where(rng.uniform(size=len(rr)) < 0.3, int(Context.ASLEEP), 0)
     seen = samples(rr, context=context, quality=np.where(rng.uniform(size=len(rr)) < 0.02, 0.2, 1.0))
