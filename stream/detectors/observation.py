@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -68,7 +67,7 @@ def merge(older: Observations, newer: Observations) -> Observations:
 
     Both hold one metric of one origin, so that the start is the identity; the order of arrival does not matter.
     """
-    both: Any = joined((older, newer))
+    both: Any = joined(older, newer)
     order = np.lexsort((both["value"], both["deleted"], both["received_us"], both["written_us"], both["start_us"]))
     both = both.take(order)
     last = np.ones(len(both), np.bool_)
@@ -79,7 +78,9 @@ def merge(older: Observations, newer: Observations) -> Observations:
 def follows(older: Observations, newer: Observations) -> bool:
     """Tell whether `newer` only continues `older`: then joining them needs no sorting."""
     start = newer["start_us"]
-    return bool((len(older) == 0 or start[0] > older["start_us"][-1]) and (start[1:] > start[:-1]).all())
+    if len(older) and start[0] <= older["start_us"][-1]:
+        return False
+    return len(start) == 1 or bool((start[1:] > start[:-1]).all())
 
 
 _ROW: Final = np.dtype((np.void, OBSERVATION.itemsize))
@@ -98,7 +99,6 @@ def copied(rows: Observations) -> Observations:
     return copy
 
 
-def joined(parts: Sequence[Observations]) -> Observations:
-    """Return rows one part after the other: `np.concatenate(parts)`, and many times as fast."""
-    both: Observations = np.concatenate([np.ascontiguousarray(part).view(_ROW) for part in parts]).view(OBSERVATION)
-    return both
+def joined(older: Observations, newer: Observations) -> Observations:
+    """Return both, one after the other, not to be written to: `np.concatenate`, and many times as fast."""
+    return np.frombuffer(older.tobytes() + newer.tobytes(), OBSERVATION)

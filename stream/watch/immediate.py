@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from stream.detectors.finding import Finding
-from stream.detectors.observation import OBSERVATION, Observations, copied, follows, merge, pick
+from stream.detectors.observation import Observations, copied, follows, joined, merge, pick
 from stream.detectors.policy import WatchPolicy
 from stream.detectors.sustain import NEVER
 from stream.detectors.track import Track, enrich
@@ -92,16 +92,9 @@ def _take_in(series: Series, part: Observations) -> None:
     fresh = pick(part, part["start_us"] > series.base_us) if part["start_us"][0] <= series.base_us else part
     if not len(fresh):
         return
-    if _goes_on(series.recent, fresh):
-        series.recent = np.frombuffer(series.recent.tobytes() + fresh.tobytes(), OBSERVATION)
+    if follows(series.recent, fresh):
+        series.recent = joined(series.recent, fresh)
     else:
         series.recent = merge(series.recent, fresh)
         series.trail = None
     series.alarming = series.alarming or bool(fresh["alarm"].any())
-
-
-def _goes_on(recent: Observations, fresh: Observations) -> bool:
-    """Tell whether samples only continue the recent ones: of a single one it is cheaper to ask directly."""
-    if len(fresh) == 1:
-        return not len(recent) or bool(fresh["start_us"][0] > recent["start_us"][-1])
-    return follows(recent, fresh)
