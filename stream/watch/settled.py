@@ -197,14 +197,14 @@ class _Stretch:
         """Let a technical detector see all rows; return what it distrusts."""
         states = self.patient.states if one.per_patient else self.origin.states
         if one.name not in states and self._says_nothing_to(one, rows):
-            return np.zeros(len(rows), np.bool_)
+            return by_metric(rows).none
         try:
             state = states.get(one.name)
             judged = one.step(one.fresh() if state is None else state, rows, self.until_us, self.origin.person)
         except Exception:  # noqa: BLE001 - see Failures
             self.failures.of(one.name)
             _begin_afresh(self.patient, states, one.name, self._whose(one))
-            return np.zeros(len(rows), np.bool_)
+            return by_metric(rows).none
         states[one.name] = judged.state
         self._tell(one, judged.findings, self.origin.person)
         return judged.distrust
