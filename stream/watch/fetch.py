@@ -73,11 +73,7 @@ def accepted(
     well: Flags = refused(gate, headers, counts, columns, reasons(columns)) == 0
     if well.all():
         return well, list(headers)
-    edges = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=edges[1:])
-    so_far = np.zeros(len(well) + 1, np.int64)
-    np.cumsum(well, out=so_far[1:])
-    some = (so_far[edges[1:]] > so_far[edges[:-1]]).tolist()
+    some = _with_any(_edges(counts), well)
     return well, [header if any_ else None for header, any_ in zip(headers, some, strict=True)]
 
 
@@ -99,8 +95,7 @@ def observed(
     if unfinished is not None:
         keep &= ~(unfinished & (NEEDS_DURATION[metric] > 0))
         columns = replace(columns, duration_ms=np.where(unfinished, 0, columns.duration_ms))
-    edges = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=edges[1:])
+    edges = _edges(counts)
     if keep.all():
         picked: slice | NDArray[np.intp] = slice(None)
     else:
@@ -147,7 +142,18 @@ def _by_record(
         newest[told] = np.maximum.reduceat(end, edges[told])
         oldest[told] = np.minimum.reduceat(end, edges[told])
         last[told] = np.maximum.reduceat(received, edges[told])
-    heard = np.zeros(len(end) + 1, np.int64)
-    np.cumsum(alarm, out=heard[1:])
-    alarms: list[bool] = (heard[edges[1:]] > heard[edges[:-1]]).tolist()
-    return alarms, newest.tolist(), oldest.tolist(), last.tolist()
+    return _with_any(edges, alarm), newest.tolist(), oldest.tolist(), last.tolist()
+
+
+def _edges(counts: NDArray[np.int64] | Flags) -> NDArray[np.int64]:
+    """Return where each of so many things begins, and where the last ends."""
+    edges = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=edges[1:])
+    return edges
+
+
+def _with_any(edges: NDArray[np.int64], flags: Flags) -> list[bool]:
+    """Tell of each record whether any of its samples has its flag up."""
+    so_far = _edges(flags)
+    some: list[bool] = (so_far[edges[1:]] > so_far[edges[:-1]]).tolist()
+    return some
