@@ -10,7 +10,7 @@ they were cut into fetches, and a restart repeats and never adds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -57,8 +57,10 @@ class Engine:
         self._waiting: OrderedDict[str, Patient] = OrderedDict()  # with samples in an inbox; longest silent first
         self._due: dict[str, Patient] = {}
         self._dirty: set[str] = set()
+        # As a snapshot left them, until the first settling: consent may have changed since.
         self._restored: set[str] = set()
-        self._unfitted: set[str] = set()  # as a snapshot left them: what they had open is still to be compared
+        # As a snapshot left them, until the first crowd that is adopted: what they had open is still to be compared.
+        self._unfitted: set[str] = set()
 
     @property
     def evicted(self) -> int:
@@ -97,7 +99,7 @@ class Engine:
         for record, one in enumerate(found):
             last = fetch.edges[record + 1]
             if last > first and one is not None:
-                try:
+                try:  # not `_safely`: one more call a record is a sixth of what a quiet one costs here
                     events += self._take(one[0], one[1], fetch.rows[first:last], fetch, record, now_us)
                 except Exception:  # noqa: BLE001 - see `_begin_afresh`
                     events += self._begin_afresh(one[0])
@@ -115,13 +117,13 @@ class Engine:
         for patient_id in list(self._due):
             patient = self._due.pop(patient_id, None)
             if patient is not None:
-                yield self._settled(patient, now_us, everything=all_due)
+                yield self._safely(partial(self._settle, everything=all_due), patient, now_us)
         while self._waiting:
             patient_id, patient = next(iter(self._waiting.items()))
             if not all_due and now_us - patient.seen_us < patient.plan.silence_us:
                 break
             del self._waiting[patient_id]
-            yield self._settled(patient, now_us, everything=True)
+            yield self._safely(partial(self._settle, everything=True), patient, now_us)
 
     def finish(self, now_us: int) -> list[AlertEvent]:
         """Settle everything up to the newest: at a replay's end."""
@@ -139,10 +141,7 @@ class Engine:
         the log is caught up."""
         for patient in list(self._roster.patients.values()):
             if not patient.withdrawn and self._roster.patients.get(patient.patient_id) is patient:
-                try:
-                    yield self._overdue(patient, now_us)
-                except Exception:  # noqa: BLE001 - see `_begin_afresh`
-                    yield self._begin_afresh(patient)
+                yield self._safely(self._overdue, patient, now_us)
 
     def adopt(self, crowd: Crowd, now_us: int) -> list[AlertEvent]:
         """Watch by another crowd from now on.
@@ -153,11 +152,7 @@ class Engine:
         self._roster.adopt(crowd)
         events: list[AlertEvent] = []
         for patient in list(self._roster.patients.values()):
-            try:
-                told = self._adopt(patient, now_us)
-            except Exception:  # noqa: BLE001 - see `_begin_afresh`
-                told = self._begin_afresh(patient)
-            if told:
+            if told := self._safely(self._adopt, patient, now_us):
                 self._dirty.add(patient.patient_id)
                 events += told
         return events
@@ -194,6 +189,15 @@ class Engine:
 
     def __len__(self) -> int:
         return len(self._roster.patients)
+
+    def _safely(
+        self, work: Callable[[Patient, int], list[AlertEvent]], patient: Patient, now_us: int
+    ) -> list[AlertEvent]:
+        """Return what `work` finds of a patient, who begins afresh where it breaks."""
+        try:
+            return work(patient, now_us)
+        except Exception:  # noqa: BLE001 - see `_begin_afresh`
+            return self._begin_afresh(patient)
 
     def _begin_afresh(self, patient: Patient) -> list[AlertEvent]:
         """Forget a patient at whose data the engine itself broke: one person's must not end everybody's watch, and the
@@ -255,12 +259,6 @@ class Engine:
             self._dirty.add(patient.patient_id)
             events += ended
         return events
-
-    def _settled(self, patient: Patient, now_us: int, *, everything: bool) -> list[AlertEvent]:
-        try:
-            return self._settle(patient, now_us, everything=everything)
-        except Exception:  # noqa: BLE001 - see `_begin_afresh`
-            return self._begin_afresh(patient)
 
     def _settle(self, patient: Patient, now_us: int, *, everything: bool = False) -> list[AlertEvent]:
         """Settle every origin of a patient as far as event time says, or all that waits."""
