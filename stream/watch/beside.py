@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from typing import Final
@@ -42,17 +42,23 @@ async def settle(live: Live, clock: Clock) -> None:
 
 async def _settle(live: Live, watched: PartitionWatch, clock: Clock) -> None:
     if live.has(watched):
-        await _in_slices(live, watched, watched.engine.settle(clock()), metrics.SETTLE.observe)
+        await _in_slices(live, watched, _timed(watched.engine.settle(clock())))
 
 
-async def _in_slices(
-    live: Live, watched: PartitionWatch, steps: Iterator[list[AlertEvent]], observe: Callable[[float], None]
-) -> None:
-    """Tell what each step finds, and give the loop back now and then; `observe` is told how long a step took."""
-    since = begun = time.perf_counter()
+def _timed(steps: Iterator[list[AlertEvent]]) -> Iterator[list[AlertEvent]]:
+    """Tell metrics how long each step takes, without what its taker does meanwhile."""
+    begun = time.perf_counter()
+    for events in steps:
+        metrics.SETTLE.observe(time.perf_counter() - begun)
+        yield events
+        begun = time.perf_counter()
+
+
+async def _in_slices(live: Live, watched: PartitionWatch, steps: Iterator[list[AlertEvent]]) -> None:
+    """Tell what each step finds, and give the loop back now and then."""
+    since = time.perf_counter()
     for events in steps:
         now = time.perf_counter()
-        observe(now - begun)
         live.tell(watched, events)
         if now - since > _SLICE_S:
             await asyncio.sleep(_BREATH_S)
@@ -60,11 +66,6 @@ async def _in_slices(
             if not live.has(watched):
                 return
             since = time.perf_counter()
-        begun = time.perf_counter()
-
-
-def _unobserved(_: float) -> None:
-    """Asking what is overdue is cheap and of everybody: it would bury the times of settling."""
 
 
 async def look(live: Live, reach: Reach, clock: Clock) -> None:
@@ -76,7 +77,8 @@ async def look(live: Live, reach: Reach, clock: Clock) -> None:
             _count_ignored(held)
             is_due = (turn + held.watched.partition[1]) % _OVERDUE_EVERY == 0
             if _look(held, reach) and is_due:
-                await _in_slices(live, held.watched, held.watched.engine.overdue(clock()), _unobserved)
+                # Not timed: asking is cheap and of everybody, it would bury the times of settling.
+                await _in_slices(live, held.watched, held.watched.engine.overdue(clock()))
                 if live.has(held.watched):
                     live.end_strays(held)
         if live.holds:
