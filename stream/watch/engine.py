@@ -204,14 +204,14 @@ class Engine:
         same record would end it again after each start. Call it while the exception is handled."""
         self._failures.of(ENGINE)
         self._roster.patients.pop(patient.patient_id, None)
-        self._restored.discard(patient.patient_id)
         return self._forget(patient, "the watch of this person broke and begins afresh")
 
     def _forget(self, patient: Patient, why: str) -> list[AlertEvent]:
         """End the episodes of a patient who is forgotten."""
         for held in (self._waiting, self._due):
             held.pop(patient.patient_id, None)
-        self._dirty.discard(patient.patient_id)
+        for noted in (self._dirty, self._restored, self._unfitted):
+            noted.discard(patient.patient_id)
         at = self._circumstances(patient, NOBODY, max(patient.seen_us, 0))
         return patient.book.close(at, f"{NO_LONGER}: {why}")
 
