@@ -5,7 +5,9 @@ significant. Without a waveform nobody knows whether the heart or the sensor pau
 priority, always. Pauses of one hour are one episode.
 
 A hole counts only after a stretch in which the beats accounted for all of the time, with nothing untrustworthy in it,
-and not beyond `max_hole_s`, when rather the device was gone.
+and not beyond `max_hole_s`, when rather the device was gone. And only where the beats of that stretch came in order: a
+line that let one be overtaken by as long as a pause may have held up those of the hole for longer than the watch waits,
+and what comes later than that no detector sees. An interval that is itself long needs no such proof.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ from stream.detectors.rhythm_beats import (
     last,
     quoted,
 )
+from stream.detectors.rhythm_pause_order import Order, in_order
 from vitals.clock import US_PER_S
 
 RULE: Final = "possible_pause"
-VERSION: Final = 1
+VERSION: Final = 2
 _MOST_COUNTED: Final = 9_999
 
 
@@ -44,8 +47,8 @@ _MOST_COUNTED: Final = 9_999
 class PausePolicy:
     """What is a possible pause. Raises ValueError for numbers that make no sense.
 
-    A hole counts where the `clean_beats` before it left at most `max_lost_ms` unexplained, in all. An episode ends
-    after `clear_s` without another pause.
+    A hole counts where the `clean_beats` before it left at most `max_lost_ms` unexplained, in all, and none of them was
+    overtaken by `pause_ms` or more. An episode ends after `clear_s` without another pause.
     """
 
     pause_ms: float = 3_000.0
@@ -70,6 +73,7 @@ class PauseState:
     """The newest beats; `doubted` once something untrustworthy came after them; the open episode, times in us."""
 
     tail: Beats = field(default_factory=lambda: NO_BEATS)
+    order: Order = field(default_factory=Order)
     doubted: bool = False
     opened_us: int | None = None
     newest_us: int = 0
@@ -102,16 +106,18 @@ class Pause:
         new = heard(seen, policy.low_ms, policy.high_ms)
         tail = state.tail
         kept = last(tail, new.beats, policy.clean_beats + 1)
+        order, overtakers_us = in_order(state.order, seen, round(policy.pause_ms * 1_000))
         quiet = state.opened_us is None and max(new.longest_ms, new.hole_after(tail)) < policy.pause_ms
         if quiet and new.told == len(new.beats):  # nearly always
-            return PauseState(kept), []
+            return PauseState(kept, order), []
         doubted = self._doubted(state, seen, new)
-        state = replace(state, tail=kept, doubted=doubted[1])
+        overtakers_us = np.append(overtakers_us, state.order.overtook_us)
+        state = replace(state, tail=kept, order=order, doubted=doubted[1])
         if quiet:
             return state, []
         whole, before = joined(tail, new.beats), len(tail)
         missing = holes_ms(whole[max(before - 1, 0) :])
-        at, length = self._pauses(whole, before, new.rr_ms >= policy.pause_ms, missing, doubted[0])
+        at, length = self._pauses(whole, before, new.rr_ms >= policy.pause_ms, missing, doubted[0], overtakers_us)
         return self._follow(state, at, length, whole, person)
 
     def _doubted(self, state: PauseState, seen: Observations, new: Heard) -> tuple[NDArray[np.bool_], bool]:
@@ -136,6 +142,7 @@ class Pause:
         long: NDArray[np.bool_],
         missing: NDArray[np.float64],
         doubted: NDArray[np.bool_],
+        overtakers_us: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return when pauses began (the beat before them), in order, and how long they were (ms)."""
         policy = self.policy
@@ -143,22 +150,25 @@ class Pause:
         one = np.flatnonzero(long) + before
         one = one[~moving[one]]
         two = np.flatnonzero((missing >= policy.pause_ms) & (missing <= policy.max_hole_s * 1_000)) + max(before, 1)
-        two = two[[self._clean(whole, at) for at in two.tolist()]] if len(two) else two
+        two = two[[self._clean(whole, at, overtakers_us) for at in two.tolist()]] if len(two) else two
         two = two[~doubted[two - before] & ~moving[two] & ~moving[two - 1]]
         at_us = np.concatenate((start[one], start[two - 1] + np.round(rr[two - 1] * 1_000).astype(np.int64)))
         length = np.concatenate((rr[one], (start[two] - start[two - 1]) / 1_000 - np.maximum(rr[two], rr[two - 1])))
         order = np.argsort(at_us, kind="stable")
         return at_us[order], length[order]
 
-    def _clean(self, whole: Beats, at: int) -> bool:
-        """Tell whether the beats before position `at` accounted for the time they took."""
+    def _clean(self, whole: Beats, at: int, overtakers_us: NDArray[np.int64]) -> bool:
+        """Tell whether the beats before position `at` accounted for the time they took, and came in order."""
         policy = self.policy
         first = at - policy.clean_beats
         if first < 0:
             return False
         took_ms = float(whole["start_us"][at - 1] - whole["start_us"][first]) / 1_000
         lost_ms = took_ms - float(whole["rr_ms"][first : at - 1].sum())
-        return abs(lost_ms) <= policy.max_lost_ms
+        if abs(lost_ms) > policy.max_lost_ms:
+            return False
+        from_us, to_us = whole["start_us"][first], whole["start_us"][at]
+        return not bool(np.any((overtakers_us >= from_us) & (overtakers_us <= to_us)))
 
     def _follow(
         self, state: PauseState, at_us: NDArray[np.int64], length_ms: NDArray[np.float64], whole: Beats, person: Person

@@ -34,8 +34,10 @@ def found_in(seen: Observations, person: Person = NOBODY) -> list[Any]:
 
 def with_hole(missing_s: float, *, before: int = 200, after: int = 50) -> Observations:
     first, second = samples(calm(before)), samples(calm(after))
-    second["start_us"] += int(first["start_us"][-1] - second["start_us"][0])
-    second["start_us"] += round(float(first["value"][-1]) * 1_000 + missing_s * S)
+    later_us = int(first["start_us"][-1] - second["start_us"][0])
+    later_us += round(float(first["value"][-1]) * 1_000 + missing_s * S)
+    for column in ("start_us", "written_us", "received_us"):
+        second[column] += later_us
     return together(first, second)
 
 
@@ -76,6 +78,74 @@ def test_a_hole_with_something_untrustworthy_in_it_is_a_dropout() -> None:
     seen = with_hole(5.0)
     doubtful = samples(np.array([800.0]), start_s=at_s(int(seen["start_us"][199])) + 2, quality=0.1)
     assert short(found_in(together(seen, doubtful))) == []
+
+
+# A sample is settled 10 s behind the newest, or up to a stretch of 30 s later: what is held up by more than 20 s is
+# lost here. These waits (s) by beat, counted from the first of four that were lost in a row, are of one simulated night
+# on a line that held up every tenth sample for 3 to 30 s. Only one other beat of the 160 before was lost.
+WAITS_S = {-80: 24.8, -23: 15.9, -21: 3.9, -18: 13.0, -16: 13.5, -13: 16.6, 0: 28.6, 1: 28.9, 2: 29.7, 3: 21.8}
+
+
+def settled(waits_s: dict[int, float]) -> Observations:
+    """A calm rhythm as it is settled, in which these beats, counted from the 200th, were held up for so long."""
+    seen = samples(calm(260))
+    seen["received_us"] += np.round(seen["value"] * 1_000).astype(np.int64) + S
+    wait_s = np.zeros(len(seen))
+    wait_s[200 + np.array(list(waits_s), np.int64)] = list(waits_s.values())
+    seen["received_us"] += np.round(wait_s * S).astype(np.int64)
+    return seen[wait_s <= 20]
+
+
+def test_beats_that_a_line_held_up_for_too_long_are_no_pause() -> None:
+    seen = settled(WAITS_S)
+    assert found_in(seen) == []
+    seen["received_us"] = seen["start_us"]  # in order, the very same beats are all but one accounted for
+    assert short(found_in(seen)) == [RAISED]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    held=st.dictionaries(st.integers(-158, -8), st.floats(6.0, 20.0), min_size=1, max_size=40),
+    lost=st.integers(5, 9),
+    cuts=st.lists(st.integers(1, 250), max_size=6),
+)
+def test_a_line_that_lets_beats_be_overtaken_vouches_for_no_hole(
+    held: dict[int, float], lost: int, cuts: list[int]
+) -> None:
+    seen = settled(held | dict.fromkeys(range(lost), 30.0))
+    assert_cuts_do_not_matter(Pause, seen, cuts)
+    assert run(Pause(), seen, cuts=cuts)[1] == []
+
+
+def test_a_line_that_was_out_of_order_is_believed_again_160_beats_later() -> None:
+    lost = dict.fromkeys(range(5), 30.0)
+    assert short(found_in(settled(lost))) == [RAISED]
+    assert short(found_in(settled({-150: 9.0} | lost))) == []
+    assert short(found_in(settled({-175: 9.0} | lost))) == [RAISED]
+
+
+def test_the_order_is_known_across_stretches() -> None:
+    seen = settled({-60: 9.0} | dict.fromkeys(range(5), 30.0))
+    for cut in (140, 141, 142, 160, 200):
+        assert run(Pause(), seen, cuts=[cut], repack=True)[1] == []
+
+
+def test_a_little_out_of_order_is_in_order() -> None:
+    waits_s = dict.fromkeys(range(-150, 0, 7), 2.0)  # parallel uploads: less than a pause
+    assert short(found_in(settled(waits_s | dict.fromkeys(range(5), 30.0)))) == [RAISED]
+
+
+def test_a_long_interval_counts_on_any_line() -> None:
+    rr = np.concatenate((calm(), [3_500.0], calm(50, 2)))
+    seen = samples(rr)
+    seen["received_us"][::7] += 9 * S
+    assert short(found_in(seen)) == [RAISED]
+
+
+def test_samples_that_come_all_at_once_are_in_order() -> None:
+    seen = with_hole(5.0)
+    seen["received_us"] = seen["start_us"][-1] + 3_600 * S
+    assert short(found_in(seen)) == [RAISED]
 
 
 def test_the_radio_of_a_strap_may_be_late_by_a_second() -> None:
@@ -143,6 +213,7 @@ def test_cuts_do_not_matter(cuts: list[int], seed: int) -> None:
     rr[rng.uniform(size=900) < 0.01] = 3_400
     seen = samples(rr, quality=np.where(rng.uniform(size=900) < 0.01, 0.2, 1.0))
     seen["start_us"] += np.cumsum(np.where(rng.uniform(size=900) < 0.01, rng.choice([4, 4_000], 900), 0)) * S
+    seen["received_us"] = seen["start_us"] + np.where(rng.uniform(size=900) < 0.002, 9 * S, S)
     assert_cuts_do_not_matter(Pause, seen, cuts)
 
 
