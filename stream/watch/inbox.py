@@ -78,7 +78,7 @@ def ends(rows: Observations) -> NDArray[np.int64]:
 
 def in_order(rows: Observations) -> tuple[Observations, NDArray[np.int64]]:
     """Return rows by end, then metric, and their ends; of several with one metric and start the last written, then
-    received, counts."""
+    received, counts, as received when the first copy of it was."""
     end = ends(rows)
     place = (end << _METRIC_BITS) + rows["metric"]
     rises = _rises(place)
@@ -110,7 +110,10 @@ def _repeated(rows: Observations) -> bool:
 def _newest(rows: Observations) -> Observations:
     keys = ("value", "deleted", "received_us", "written_us", "start_us", "metric")
     rows = rows.take(np.lexsort(tuple(rows[key] for key in keys)))
-    last = np.ones(len(rows), np.bool_)
-    metric, start = rows["metric"], rows["start_us"]
+    last, begins = np.ones((2, len(rows)), np.bool_)
+    metric, start, written = rows["metric"], rows["start_us"], rows["written_us"]
     last[:-1] = (metric[1:] != metric[:-1]) | (start[1:] != start[:-1])
+    # A copy was received when the first of its like was: nobody shall think that the line held it up.
+    begins[1:] = last[:-1] | (written[1:] != written[:-1])
+    rows["received_us"] = rows["received_us"][begins][np.cumsum(begins) - 1]
     return pick(rows, last)
