@@ -36,7 +36,7 @@ from benchmarks.latency_load import ALARM_S, FAST, METRICS
 from ingest.admin import create_topics
 from ingest.record import decode
 from ingest.topics import NOTIFICATIONS, NOTIFICATIONS_STATUS, QUARANTINE, SAMPLES
-from tests.services.kafka import ApacheKafka, ensure_jars
+from tests.services.kafka import AS_SHIPPED, ApacheKafka, ensure_jars
 from timeseries.migrate import migrate
 from vigil.embedded.postgres import EmbeddedPostgres
 from vigil.supervisor import SERVICES, Worker
@@ -71,7 +71,7 @@ def run() -> Iterator[dict[str, object]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vigil-bench-")))
         postgres = stack.enter_context(EmbeddedPostgres(folder / "data"))
-        broker = stack.enter_context(ApacheKafka(folder / "kafka"))
+        broker = stack.enter_context(ApacheKafka(folder / "kafka", jvm=AS_SHIPPED))
         migrate(postgres.url)
         asyncio.run(create_topics(broker.bootstrap, partitions=PARTITIONS))
         yield from asyncio.run(_all(broker, postgres, folder))
