@@ -40,12 +40,11 @@ def test_of_each_measurement_the_last_written_counts_as_its_first_copy_came(
     for column, values in zip(("metric", "start_us", "written_us", "received_us"), np.array(given).T, strict=True):
         seen[column] = values
     rows, _ = in_order(seen)
-    expected = {}
+    expected: dict[tuple[int, int], tuple[int, int]] = {}
     for metric, start, written, received in sorted(given, reverse=True):  # of the last written the first received stays
         if (metric, start) not in expected or expected[metric, start][0] == written:
             expected[metric, start] = (written, received)
-    found = {
-        (int(one["metric"]), int(one["start_us"])): (int(one["written_us"]), int(one["received_us"])) for one in rows
-    }
+    columns = (rows[column].tolist() for column in ("metric", "start_us", "written_us", "received_us"))
+    found = {(metric, start): (written, received) for metric, start, written, received in zip(*columns, strict=True)}
     assert found == expected
     assert len(found) == len(rows)
