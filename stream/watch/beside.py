@@ -17,13 +17,11 @@ from stream.watch.held import Held
 from stream.watch.live import Live
 from stream.watch.partition import PartitionWatch
 from stream.watch.ports import Reach
+from stream.watch.slices import Slices
 from vitals.clock import Clock
 
 log = structlog.get_logger(__name__)
 
-_SLICE_S, _BREATH_S = 0.001, 0.001
-"""A background task gives the loop back after so long, or after one patient, for so long: what a fetch brings takes
-several turns of the loop (Faust's two threads hand it over), and waits in none of them for more than that."""
 _SETTLE_S: Final = 0.25
 _LOOK_S: Final = 1.0
 _OVERDUE_EVERY: Final = 5
@@ -56,16 +54,13 @@ def _timed(steps: Iterator[list[AlertEvent]]) -> Iterator[list[AlertEvent]]:
 
 async def _in_slices(live: Live, watched: PartitionWatch, steps: Iterator[list[AlertEvent]]) -> None:
     """Tell what each step finds, and give the loop back now and then."""
-    since = time.perf_counter()
+    slices = Slices()
     for events in steps:
-        now = time.perf_counter()
         live.tell(watched, events)
-        if now - since > _SLICE_S:
-            await asyncio.sleep(_BREATH_S)
+        if await slices.breathe():
             await live.outbox.room()
             if not live.has(watched):
                 return
-            since = time.perf_counter()
 
 
 async def look(live: Live, reach: Reach, clock: Clock) -> None:

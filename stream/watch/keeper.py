@@ -25,6 +25,7 @@ from stream.watch.outbox import Outbox
 from stream.watch.partition import PartitionWatch
 from stream.watch.pulse import SESSION_S, Pulse
 from stream.watch.rounds import SOON_S, Round, Rounds
+from stream.watch.slices import Slices
 from stream.watch.state_record import LOST, MARKER, Kept, pack
 from vitals.clock import Clock, system_clock
 
@@ -32,8 +33,6 @@ log = structlog.get_logger(__name__)
 
 SERVICE: Final = "watch-state"
 _AT_ONCE: Final = 32
-_SLICE_S, _BREATH_S = 0.001, 0.001
-"""The loop is given back for so long after so long: a fetch must not wait for snapshots."""
 _LARGEST: Final = MAX_MESSAGE_BYTES - 4_096
 
 Item = tuple[bytes, bytes | None]
@@ -67,7 +66,7 @@ class Keeper:
         self._of(partition).hasten({event.patient_id for event in events}, time.monotonic() + SOON_S)
 
     def renew(self, partition: int, patients: Iterable[str]) -> None:
-        """What stands of these patients cannot be read, and is to be replaced."""
+        """What stands of these patients cannot be read, or may not be kept: it is replaced at once."""
         self._of(partition).hasten(patients, time.monotonic())
 
     def forget(self, partitions: Iterable[int]) -> None:
@@ -104,16 +103,14 @@ class Keeper:
 
     async def _taken(self, watched: PartitionWatch, patients: list[str], is_ours: Callable[[], bool]) -> list[Item]:
         items: list[Item] = []
-        since = time.monotonic()
+        slices = Slices()
         for patient in patients:
             if not is_ours():
                 break
             if patient in watched.withheld:
                 continue  # not asked, it stays changed, and has its turn in another round
             items.append((patient.encode(), self._value(watched, patient)))
-            if time.monotonic() - since > _SLICE_S:
-                await asyncio.sleep(_BREATH_S)
-                since = time.monotonic()
+            await slices.breathe()
         return items
 
     def _value(self, watched: PartitionWatch, patient: str) -> bytes | None:

@@ -209,7 +209,9 @@ class Live:
                     await asyncio.sleep(0)
 
     def _adopt(self, held: Held) -> None:
-        self.tell(held.watched, held.watched.engine.adopt(self.crowd, self._clock()))
+        events = held.watched.engine.adopt(self.crowd, self._clock())
+        self.tell(held.watched, events)
+        self.keeper.renew(held.watched.partition[1], {event.patient_id for event in events})
 
     @property
     def is_caught_up(self) -> bool:

@@ -252,6 +252,33 @@ async def test_what_stands_of_somebody_withdrawn_tells_nothing_of_them(broker: E
     assert len(left) < 2_000
 
 
+async def test_what_was_known_of_somebody_is_gone_at_once_when_they_withdraw(broker: EmbeddedBroker, name: str) -> None:
+    database = Database(gate=Gate(people={"p1": consent(10**18)}))
+    consented = await database.source().current()
+    database.gate = Gate(people={"p1": consent()})
+    withdrawn = await database.source().current()
+    async with Publisher(broker.bootstrap) as publisher:
+        now_s = (system_clock() - T0) // S
+        columns = samples("heart_rate", np.arange(now_s - 600, now_s, 5.0), [70.0] * 120)
+        await publisher.publish(PATIENTS[1], columns, topic=f"{name}.samples")
+
+    async def told() -> bytes:
+        value = (await _newest(world)).get(b"p1")
+        return b"" if value is None else unpack(value).body
+
+    async def is_known() -> bool:
+        return HEADER.device_id.encode() in await told()
+
+    async def is_gone() -> bool:
+        return b'"origins":[]' in await told()
+
+    async with RealWorld(broker.bootstrap, name, period_s=600.0) as world:  # no round comes to it meanwhile
+        await _begin_by(world, consented)
+        await until(is_known)
+        await world.live.adopt(withdrawn)
+        await until(is_gone)
+
+
 def test_only_who_knows_no_consents_is_told_of_those_before() -> None:
     crowd = Everyone(default_plan())
     assert remembering(crowd, set()) is crowd
