@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from stream.detectors.by_metric import by_metric
 from stream.detectors.observation import Observations
 from stream.detectors.rhythm_beats import RR_INTERVAL
+from stream.detectors.sustain import NEVER
 
-_NEVER: Final = -(1 << 62)
 _NONE: Final[NDArray[np.int64]] = np.empty(0, np.int64)
 
 
@@ -24,15 +24,15 @@ _NONE: Final[NDArray[np.int64]] = np.empty(0, np.int64)
 class Order:
     """When the beats so far were received at the latest, and the start of the newest that overtook another (us)."""
 
-    received_us: int = _NEVER
-    overtook_us: int = _NEVER
+    received_us: int = NEVER
+    overtook_us: int = NEVER
 
 
 def in_order(order: Order, seen: Observations, least_us: int) -> tuple[Order, NDArray[np.int64]]:
     """Return the order with a stretch's RR intervals, and the starts (us) of those that overtook one before them.
 
     That is, that were received `least_us` or more before it. All intervals count, trustworthy or not: it is the line
-    that is judged. Of one that was sent again the row says when it came last, so it counts as held up until then.
+    that is judged.
     """
     stretch = by_metric(seen)
     told = stretch.of(RR_INTERVAL)
