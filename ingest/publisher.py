@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,6 +29,9 @@ from vitals.errors import VigilError
 
 # Uncompressed bytes of one broker batch: at 100 samples a record some sixty records share one zstd frame.
 _MAX_BATCH_BYTES: Final = 512 * 1024
+_ABANDON_S: Final = 2.0
+_SENDER_S: Final = 0.2
+"""How long the end of a broken off stop may take, and how long its sender to end once it is told to."""
 
 
 class BrokerUnreachable(VigilError):
@@ -106,10 +110,13 @@ class Publisher:
         except (KafkaError, OSError) as error:
             await producer.stop()
             raise BrokerUnreachable(f"no Kafka broker answers at {self._bootstrap_servers}") from error
+        except BaseException:
+            await producer.stop()
+            raise
         self._producer = producer
 
     async def stop(self) -> None:
-        """Send what waits, then disconnect."""
+        """Send what waits, then disconnect. Cancelled, or after `timeout_s`, it sends no more and disconnects."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -117,7 +124,10 @@ class Publisher:
             async with asyncio.timeout(self._timeout_s):
                 await producer.stop()
         except TimeoutError:  # it would wait for the broker for ever
-            await producer.client.close()
+            await _abandon(producer)
+        except BaseException:
+            await _abandon(producer)
+            raise
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -188,6 +198,18 @@ class Publisher:
     async def confirm(acks: list[asyncio.Future[Any]]) -> None:
         """Wait until every record is acknowledged. Raises `BrokerUnreachable` if one is not."""
         await confirmed(acks)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Disconnect a producer whose own stop was broken off: its sender would go on, and connect again, for ever."""
+    sender = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ABANDON_S):
+            await producer.client.close()  # what is under way fails
+            while sender is not None and not sender.done():
+                sender.cancel()  # by the first it only begins to wait for requests that it tries again and again
+                await asyncio.wait([sender], timeout=_SENDER_S)
+            await producer.client.close()  # what it connected to meanwhile
 
 
 async def confirmed(acks: Sequence[asyncio.Future[Any]]) -> None:

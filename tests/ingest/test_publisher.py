@@ -20,7 +20,7 @@ from ingest.record import decode, encode
 from ingest.record_arrow import MAX_SAMPLES
 from tests.ingest.test_record import HEADER, heart_rates
 from tests.services.kafka import ApacheKafka
-from tests.services.topics import new_topic
+from tests.services.topics import new_topic, read
 from tests.vitals.test_batch import assert_same
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import HOST, free_port
@@ -159,6 +159,25 @@ async def test_a_broker_that_dies_is_named_in_time_and_a_restarted_one_is_found(
                         continue
         (record,) = await _read(own.bootstrap, topic, 1)
         assert len(decode(record.key, record.value, record.headers)[1]) == 2
+
+
+async def test_what_a_broken_off_stop_gave_up_is_not_sent_afterwards() -> None:
+    """aiokafka's sender goes on where its stop is cancelled: it would connect to whatever broker comes, for nobody."""
+    with EmbeddedBroker() as own:
+        topic = await new_topic(own.bootstrap)
+        publisher = Publisher(own.bootstrap)
+        await publisher.start()
+        await publisher.publish(HEADER, heart_rates(), topic=topic)
+        own.kill()
+        ack = await publisher.send(encode(HEADER, heart_rates(2)), topic=topic)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await publisher.stop()
+        assert "Sender" not in repr(asyncio.all_tasks())
+        own.start()
+        await _recreate(own.bootstrap, topic)
+        assert await read(own.bootstrap, topic, 1, timeout_s=1.5) == []
+        ack.cancel()
 
 
 @pytest.mark.kafka
