@@ -468,8 +468,8 @@ async def test_notes_outlive_an_outage_and_credentials_come_back() -> None:
             await asyncio.to_thread(server.start)
             with psycopg.connect(server.url, autocommit=True) as connection:
                 Tokens(connection, "nurse-1").revoke(one.token_id, "ticket 7")
-            await answers(reader, True)
-            assert await opens(reader, one.text) is None
+            await answers(reader, True)  # it may have read before the revocation: that counts within a second
+            await within(3, reader, one.text, stands=False)
         assert query(server.url, "SELECT sum(samples) FROM not_consented") == [(7,)]
         assert query(server.url, "SELECT anchor FROM sync_anchors") == [("s1",)]
         assert query(server.url, "SELECT last_used_at IS NOT NULL FROM access_tokens") == [(True,)]
