@@ -1,5 +1,6 @@
 """The real services as fixtures. A machine without Java, Maven or Node.js skips what needs them; CI fails instead."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -27,8 +28,14 @@ _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all tests are there: of what they import nothing is garbage, and looking took long
     if worker := getattr(config, "workerinput", None):
         parallel.draw_ports_apart(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure_node(node: Any) -> None:
