@@ -24,7 +24,6 @@ from ingest.topics import DELETIONS, SAMPLES_BACKFILL
 from tests.conftest import REPO
 from tests.gateway_world import Served, served
 from tests.services.topics import read
-from timeseries.migrate import migrate
 from tools import openapi
 from vigil.embedded.broker import EmbeddedBroker
 from vitals.quality import Reason
@@ -110,7 +109,6 @@ def answers(printed: str) -> list[dict[str, Any]]:
 
 
 def test_every_line_of_the_page_answers_as_it_says(database: str, own_broker: EmbeddedBroker, tmp_path: Path) -> None:
-    migrate(database)
     with served(database, own_broker.bootstrap, tmp_path, VIGIL_STRICT_DEVICES="true") as gateway:
         ran = run_page(gateway, tmp_path)
         log = gateway.log

@@ -15,7 +15,6 @@ from tests.browser.people import six_people
 from tests.browser.serving import serving
 from tests.console.world import World, alert, put, put_alert
 from timeseries.console_reader import ConsoleReader
-from timeseries.migrate import migrate
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +34,6 @@ class Site:
 
 @pytest.fixture
 def site(database: str) -> Iterator[Site]:
-    migrate(database)
     world = six_people(datetime.now(UTC))
     put(database, world)
     reader = ConsoleReader(database)

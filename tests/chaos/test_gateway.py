@@ -4,11 +4,9 @@ import psycopg
 import pytest
 
 from tests.chaos.gateway import Book, Plan, reconcile, run
-from timeseries.migrate import migrate
 
 
 def test_the_ledger_misses_what_is_not_there(database: str) -> None:
-    migrate(database)
     book = Book(safe=[("p1", 1, 1_700_000_000_000_000, 72.0)])
     assert reconcile(database, book)["missing"] == 1
     with psycopg.connect(database, autocommit=True) as connection:

@@ -41,7 +41,6 @@ def visit(request: pytest.FixtureRequest) -> Visit:
     if request.param == "memory":
         return lambda world, **settings: visiting(FakeReader(world), **settings)
     url = request.getfixturevalue("database")
-    migrate(url)
 
     def stored(world: World, **settings: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
         put(url, world)

@@ -14,7 +14,6 @@ from tests.console.world import FakeReader, Sample, World, alert, put
 from tests.timeseries.making import query
 from timeseries.console_model import Acknowledgement, Level, ReaderUnavailable, Series
 from timeseries.console_reader import _SERIES_SQL, ConsoleReader, stretches
-from timeseries.migrate import migrate
 from timeseries.rollup import refresh
 
 SAMPLES = [
@@ -36,7 +35,6 @@ STRETCH = (MIDNIGHT - timedelta(hours=20, minutes=50), MIDNIGHT - timedelta(hour
 
 @pytest.fixture
 async def reader(database: str) -> AsyncIterator[ConsoleReader]:
-    migrate(database)
     reader = ConsoleReader(database, statement_timeout_s=1.0)
     await reader.open()
     yield reader
@@ -189,8 +187,8 @@ async def test_no_database() -> None:
     await reader.close()
 
 
-async def test_an_empty_schema_is_not_ready(database: str) -> None:
-    reader = ConsoleReader(database)
+async def test_an_empty_schema_is_not_ready(empty_database: str) -> None:
+    reader = ConsoleReader(empty_database)
     await reader.open()
     with pytest.raises(ReaderUnavailable, match="42P01"):
         await reader.ready()

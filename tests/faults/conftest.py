@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.faults.proxy import Proxy
-from timeseries.migrate import migrate
 
 
 @pytest.fixture
 def url(database: str) -> str:
-    migrate(database)
     return database
 
 

@@ -88,7 +88,6 @@ async def test_one_that_the_database_refuses_is_left_out_and_the_rest_stays() ->
 
 
 async def test_told_again_it_is_the_same_row_and_taken_back_it_stays_so(database: str) -> None:
-    migrate(database)
     async with AnnotationStore(database) as store:
         await store.save([row_of(a_note("n-2", metric="spo2")), row_of(a_note())])
         await store.save([row_of(a_note(label="migraine", retracted=True))])
@@ -101,7 +100,6 @@ async def test_told_again_it_is_the_same_row_and_taken_back_it_stays_so(database
 
 
 async def test_what_no_consent_covers_is_counted_and_not_stored(broker: EmbeddedBroker, database: str) -> None:
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         Consents(connection, "nurse-1").grant("p1", ["reported"], Purpose.CARE, document="c-1", start=START)
     address, topic = broker.bootstrap, await new_topic(broker.bootstrap)
@@ -126,18 +124,17 @@ async def test_what_no_consent_covers_is_counted_and_not_stored(broker: Embedded
     assert query(database, "SELECT patient_id FROM patients") == [("p1",)], "not even an id"
 
 
-async def test_a_schema_that_is_behind_is_waited_for(database: str) -> None:
-    async with AnnotationStore(database) as store:
+async def test_a_schema_that_is_behind_is_waited_for(empty_database: str) -> None:
+    async with AnnotationStore(empty_database) as store:
         with pytest.raises(StoreUnavailable):
             await store.save([row_of(a_note())])
-        migrate(database)
+        migrate(empty_database)
         await store.save([row_of(a_note())])
 
 
 async def test_sessions_travel_from_an_import_to_the_table(
     broker: EmbeddedBroker, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrate(database)
     address = broker.bootstrap
     topic = await new_topic(address)
     monkeypatch.setattr("vigil.sessions.ANNOTATIONS", topic)

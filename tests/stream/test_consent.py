@@ -22,7 +22,6 @@ from tests.stream.test_waveform_recorder import RECORDS as SIGNALS
 from tests.stream.test_waveform_recorder import TRUTH
 from tests.stream.waveforms import record as waveform_record
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.model import StoreUnavailable, WriteBatch, WriteOutcome
 from timeseries.quarantine_model import Selection
 from timeseries.quarantine_review import QuarantineReview
@@ -115,7 +114,6 @@ def counted(url: str) -> list[Any]:
 
 
 async def test_in_the_database_it_is_counted_exactly_once_and_a_replay_says_why_not(database: str) -> None:
-    migrate(database)
     records = [replace(record(mixed(), offset=n), partition=0) for n in range(3)]
     books = Books(Gate(people={"p1": to("vital")}))
     async with SampleStore(database) as store:
@@ -153,7 +151,6 @@ class Away(SampleStore):
 
 
 async def test_a_batch_that_waited_is_judged_by_what_stands_when_it_is_stored(database: str) -> None:
-    migrate(database)
     one = replace(record(mixed()), partition=0)
     async with Away(database) as store:
         store.books = Books(Gate(people={"p1": to("vital", "activity")}))
@@ -189,7 +186,6 @@ async def test_what_the_database_refuses_is_quarantined_without_its_bytes() -> N
 
 
 async def recorded(database: str, gate: Gate, records: Sequence[RawRecord] = SIGNALS) -> None:
-    migrate(database)
     async with WaveformStore(database) as store:
         worker = WaveformRecorder(store, FakeLog(records), gate=Books(gate).current)
         await worker.assigned([(records[0].topic, 0)])

@@ -23,7 +23,6 @@ from ingest.topics import SAMPLES, SAMPLES_BACKFILL
 from tests.services.topics import new_topic
 from tests.timeseries.making import query
 from timeseries.consent import Consents, Purpose
-from timeseries.migrate import migrate
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.ports import HOST, free_port
 from vitals.batch import BatchHeader, sample_columns
@@ -109,7 +108,6 @@ class Scene:
 
 @pytest.fixture
 async def scene(broker: EmbeddedBroker, database: str, tmp_path: Path) -> Scene:
-    migrate(database)
     live, backfill = await new_topic(broker.bootstrap, 2), await new_topic(broker.bootstrap, 2)
     with psycopg.connect(database, autocommit=True) as connection:
         for patient in ("p1", "p2"):

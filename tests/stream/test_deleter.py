@@ -32,7 +32,6 @@ from tests.stream.fakes import FakeLog
 from tests.timeseries.making import query
 from timeseries.consent import Consents, Purpose
 from timeseries.deletion_store import DeletionStore, Mark, Open, Outcome, Standing, Told
-from timeseries.migrate import migrate
 from timeseries.model import StoreRefused, StoreUnavailable
 from timeseries.rollup import refresh
 from timeseries.store import SampleStore
@@ -133,7 +132,6 @@ class World:
 
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
-    migrate(database)
     async with SampleStore(database) as store, DeletionStore(database) as deletions:
         recorder = Recorder(store, FakeLog())
         await recorder.assigned([("vigil.samples", 0)])

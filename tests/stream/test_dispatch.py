@@ -142,7 +142,6 @@ async def keep(store: PostgresAlertStore, *events: AlertEvent) -> None:
 
 
 async def test_the_later_event_wins_in_the_table_too(database: str) -> None:
-    migrate(database)
     raised, cleared = an_event(), an_event(State.CLEARED, 120)
     async with PostgresAlertStore(database) as store:
         await keep(store, cleared, raised, cleared)
@@ -155,7 +154,6 @@ async def test_the_later_event_wins_in_the_table_too(database: str) -> None:
 
 
 async def test_what_was_said_while_it_was_open_outlasts_the_end(database: str) -> None:
-    migrate(database)
     raised = an_event().model_copy(update={"policy": "ward 4 v3"})
     higher = an_event(State.ESCALATED, 80, priority=Priority.HIGH, sentence="Heart rate above 150 /min.")
     higher = higher.model_copy(update={"policy": "ward 4 v4"})
@@ -174,7 +172,6 @@ async def test_what_was_said_while_it_was_open_outlasts_the_end(database: str) -
 
 
 async def test_an_acknowledgement_stays_until_the_priority_rises(database: str) -> None:
-    migrate(database)
     event = an_event()
     async with PostgresAlertStore(database) as store:
         await keep(store, event)
@@ -187,7 +184,6 @@ async def test_an_acknowledgement_stays_until_the_priority_rises(database: str) 
 
 
 async def test_an_old_finding_that_was_seen_and_goes_on_now_waits_again(database: str) -> None:
-    migrate(database)
     old = an_event(retrospective=True)
     async with PostgresAlertStore(database) as store:
         await keep(store, old)
@@ -198,11 +194,11 @@ async def test_an_old_finding_that_was_seen_and_goes_on_now_waits_again(database
         assert [one["acknowledged_by"] for one in await store.open_alerts()] == [None]
 
 
-async def test_the_store_names_what_can_be_tried_again(database: str) -> None:
-    async with PostgresAlertStore(database) as store:
+async def test_the_store_names_what_can_be_tried_again(empty_database: str) -> None:
+    async with PostgresAlertStore(empty_database) as store:
         with pytest.raises(StoreUnavailable, match="42P01"):  # not migrated yet
             await keep(store, an_event())
-        migrate(database)
+        migrate(empty_database)
         await keep(store, an_event())
         bad = ledger.alert_row(an_event(patient="p2"))
         bad["kind"] = "odd"
@@ -218,7 +214,6 @@ async def test_the_store_names_what_can_be_tried_again(database: str) -> None:
 
 
 async def test_open_alerts_use_their_index(database: str) -> None:
-    migrate(database)
     from timeseries.queries import load
 
     query = load("alerts")["open_alerts"].replace("%(limit)s", "10")
@@ -322,7 +317,7 @@ class Receiver:
             await runner.cleanup()
 
 
-async def test_from_alert_to_delivered_and_stored(line: Line, database: str, tmp_path: Path) -> None:
+async def test_from_alert_to_delivered_and_stored(line: Line, empty_database: str, tmp_path: Path) -> None:
     log = tmp_path / "alerts.jsonl"
     receiver = Receiver(refuse=3)
     technical = an_event(kind=Kind.TECHNICAL, rule="signal_lost", priority=Priority.LOW)
@@ -334,13 +329,13 @@ async def test_from_alert_to_delivered_and_stored(line: Line, database: str, tmp
         an_event(State.CLEARED, 90),
     ]
     await line.send(line.alerts, b"no JSON of ours", b'{"patient_id": "p1"}', *[event.to_bytes() for event in events])
-    async with receiver.at() as url, PostgresAlertStore(database) as store:
+    async with receiver.at() as url, PostgresAlertStore(empty_database) as store:
         hook = WebhookChannel(url, secret="s", attempts=2, backoff_s=0.01)
         # The ledger starts before there are tables, as it would before the migration.
         async with running(line.dispatch(), line.notifier({LOG: LogChannel(log), WEBHOOK: hook}), line.ledger(store)):
             await until(lambda: bool(receiver.bodies) and log.exists() and len(log.read_text().splitlines()) == 4)
-            await asyncio.to_thread(migrate, database)
-            await until(lambda: rows(database, COUNTS) == [{"a": 3, "n": 5, "d": 8}])
+            await asyncio.to_thread(migrate, empty_database)
+            await until(lambda: rows(empty_database, COUNTS) == [{"a": 3, "n": 5, "d": 8}])
         await hook.close()
     assert [body["alert"]["state"] for body in receiver.bodies] == ["raised"]
     assert receiver.requests == 4  # three refused, in two rounds; then taken, once for both copies of the event
@@ -351,7 +346,7 @@ async def test_from_alert_to_delivered_and_stored(line: Line, database: str, tmp
         ("operators", "signal_lost", "raised"),
     }  # fmt: skip
     outcomes = rows(
-        database, "SELECT outcome, detail FROM delivery_attempts WHERE detail LIKE 'http%' ORDER BY attempt"
+        empty_database, "SELECT outcome, detail FROM delivery_attempts WHERE detail LIKE 'http%' ORDER BY attempt"
     )
     assert [one["outcome"] for one in outcomes] == ["failed", "failed", "failed", "delivered"]
 

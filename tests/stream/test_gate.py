@@ -14,7 +14,6 @@ from tests.stream.waveforms import chunks
 from tests.stream.waveforms import record as waveform_record
 from tests.timeseries.making import query
 from timeseries.gate import GateReader
-from timeseries.migrate import migrate
 from timeseries.store import SampleStore
 from vitals.batch import BatchHeader
 from vitals.gate import Binding, DeviceRule, DeviceState, Gate
@@ -69,7 +68,6 @@ async def test_a_recorder_asks_the_gate_at_every_batch() -> None:
 
 
 async def test_a_suspended_device_is_quarantined_within_the_database(database: str) -> None:
-    migrate(database)
     query(database, "INSERT INTO devices (device_id) VALUES ('d1')")
     query(database, "INSERT INTO device_registry (device_key, device_type, state) VALUES (1, 'strap', 'suspended')")
     one = replace(record(samples("heart_rate", [0, 1], [60, 61])), partition=0)

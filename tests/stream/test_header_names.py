@@ -16,7 +16,6 @@ from stream.recorder import Recorder
 from tests.services.topics import new_topic
 from tests.stream.fakes import FakeLog, raw
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.store import SampleStore
 from vigil.embedded.broker import EmbeddedBroker
 
@@ -126,7 +125,6 @@ async def _consumed(bootstrap: str, topic: str, count: int) -> Iterator[RawRecor
 async def test_a_stranger_s_record_is_quarantined_with_its_bytes_and_holds_up_nobody(
     broker: EmbeddedBroker, database: str
 ) -> None:
-    migrate(database)
     topic = await new_topic(broker.bootstrap)
     good = [raw(offset) for offset in range(4)]
     told: list[Told] = [(one.key, one.value, one.headers) for one in good]

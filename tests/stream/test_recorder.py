@@ -13,7 +13,6 @@ from stream.attempts import GIVEN_UP_MOST, TRIES
 from stream.recorder import Backoff, Keys, Partition, Recorder, Store
 from tests.stream.fakes import PARTITION, TOPIC, FakeLog, FakeStore, raw
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.model import StoreRefused, StoreStrained, StoreUnavailable, Watermark, WriteBatch, WriteOutcome
 from timeseries.store import SampleStore
 
@@ -108,7 +107,6 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         yield InMemory()
         return
     url = request.getfixturevalue("database")
-    migrate(url)
     async with SampleStore(url) as store:
         yield InPostgres(url, store)
 

@@ -202,7 +202,6 @@ def bootstrap(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def scene(bootstrap: str, database: str, tmp_path: Path) -> AsyncIterator[Scene]:
-    migrate(database)
     made = Scene(bootstrap, await new_topic(bootstrap, PARTITIONS), database, tmp_path)
     try:
         yield made
@@ -295,7 +294,6 @@ async def _progress(scene: Scene, samples: int = 100, timeout_s: float = 60.0) -
 @pytest.mark.slow
 async def test_a_broker_that_lost_its_log_is_recorded_from_its_new_beginning(database: str, tmp_path: Path) -> None:
     """Tansu keeps nothing over a restart: offsets begin at 0 again, far below the watermark, under a living worker."""
-    migrate(database)
     with EmbeddedBroker() as own:
         topic = await new_topic(own.bootstrap, 1)
         scene = Scene(own.bootstrap, topic, database, tmp_path, session_s=2)

@@ -19,7 +19,6 @@ from tests.stream.making import HEADER, T0, S, samples
 from tests.stream.waveforms import chunks
 from tests.stream.waveforms import record as waveform_record
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.model import StoreUnavailable, WriteBatch, WriteOutcome
 from timeseries.store import SampleStore
 from vitals.batch import BatchHeader, SampleColumns
@@ -45,7 +44,6 @@ def record(offset: int, columns: SampleColumns, header: BatchHeader = HEADER) ->
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[SampleStore]:
-    migrate(database)
     async with SampleStore(database) as opened:
         yield opened
 

@@ -10,7 +10,6 @@ from stream.review_job import look
 from tests.timeseries.making import Partition, query, rows
 from tests.timeseries.review_world import stored
 from tests.timeseries.test_days import roll, write
-from timeseries.migrate import migrate
 from timeseries.rows import Rows
 from vitals.clock import US_PER_S, from_datetime, to_datetime
 
@@ -31,7 +30,6 @@ def told(who: Wearer, patient: int, first: int, days: int) -> Rows:
 
 
 def test_a_withdrawal_is_on_the_list_within_two_weeks_of_its_depth_and_an_ordinary_life_is_not(database: str) -> None:
-    migrate(database)
     end_us = START_US + DAYS * DAY_US
     people = cohort(2, 3, START_US, end_us, scenarios=["withdrawal", "well"], cadences_s=CADENCES_S, beats=False)
     (withdrawal,) = people[0].scenarios

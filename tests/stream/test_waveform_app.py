@@ -18,7 +18,6 @@ from tests.services.topics import new_topic
 from tests.stream.fakes import FakeLog
 from tests.stream.test_waveform_recorder import PARTITION, RECORDS, everything
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.waveform_store import WaveformStore
 from vigil.embedded.broker import EmbeddedBroker
 
@@ -68,7 +67,6 @@ async def send(publisher: Publisher, topic: str, records: list[RawRecord]) -> No
 async def test_killed_in_the_middle_it_ends_with_the_same_rows(
     database: str, broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    migrate(database)
     async with WaveformStore(database) as store:
         expected = await _expected(store, database)
     topic, log = await new_topic(broker.bootstrap), tmp_path / "worker.log"

@@ -13,7 +13,6 @@ from tests.stream.fakes import FakeLog
 from tests.stream.features.recordings import made_ecg, made_ppg, regular_beats
 from tests.stream.waveforms import TOPIC, chunks, every, record
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from timeseries.model import StoreUnavailable, WriteBatch, WriteOutcome
 from timeseries.waveform_store import WaveformStore
 from vitals.batch import BatchHeader
@@ -48,7 +47,6 @@ TABLES = {
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[WaveformStore]:
-    migrate(database)
     async with WaveformStore(database) as opened:
         yield opened
 

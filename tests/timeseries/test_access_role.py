@@ -8,7 +8,6 @@ from tests.timeseries.test_roles import login, refused
 from timeseries.access import AccessReader, Tokens, Wanted
 from timeseries.access_books import AccessBooks
 from timeseries.gate import GateReader
-from timeseries.migrate import migrate
 from timeseries.registry import Description, Registry
 from timeseries.store import SampleStore
 from vitals.access import new_token, token_id_of
@@ -17,7 +16,6 @@ from vitals.clock import system_clock
 
 @pytest.fixture
 def migrated(database: str) -> str:
-    migrate(database)
     return database
 
 

@@ -16,7 +16,6 @@ from psycopg import errors
 from tests.timeseries.making import query
 from timeseries.consent import ConsentRefused, Consents, Purpose, Stored
 from timeseries.gate import CONSENTS, GateReader, people_of
-from timeseries.migrate import migrate
 from vitals.batch import BatchHeader
 from vitals.catalogue import RetentionClass, number_of
 from vitals.clock import from_datetime
@@ -34,7 +33,6 @@ OF_CLASS = {
 
 @pytest.fixture
 def consents(database: str) -> Iterator[Consents]:
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         yield Consents(connection, "nurse-1")
 

@@ -13,7 +13,6 @@ from tests.timeseries.making import Partition, S, query, rows
 from tests.timeseries.test_roles import login
 from timeseries.archive import archive_day
 from timeseries.archive_storage import open_storage
-from timeseries.migrate import migrate
 from timeseries.rollup import refresh
 from timeseries.store import SampleStore
 from tools.dictionary import PAGE, dictionary, refreshed
@@ -66,7 +65,6 @@ async def fill(url: str) -> None:
 
 @pytest.fixture
 async def filled(database: str) -> str:
-    migrate(database)
     await fill(database)
     refresh(database)
     return database
@@ -89,7 +87,6 @@ async def test_the_questions_answer(filled: str) -> None:
 
 
 def test_the_dictionary_is_the_databases_own(database: str) -> None:
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         page = PAGE.read_text("utf-8")
         assert page == refreshed(page, dictionary(connection)), "run: python tools/dictionary.py --write"

@@ -38,7 +38,6 @@ HEART, STEPS, STAGE, IN_BED, RR = (
 
 @pytest.fixture
 def stock(database: str) -> str:
-    migrate(database)
     return database
 
 

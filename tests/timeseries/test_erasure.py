@@ -19,7 +19,6 @@ from timeseries.consent import Consents, Purpose
 from timeseries.erasure import NoArchive, erase
 from timeseries.gate import GateReader
 from timeseries.lifecycle_archive import LifecycleArchive
-from timeseries.migrate import migrate
 from timeseries.store import SampleStore
 from vigil.cli import app
 from vigil.settings import settings
@@ -134,7 +133,6 @@ def one_leaves_and_the_others_stay(url: str, archive: LifecycleArchive) -> None:
 
 async def test_what_is_still_on_its_way_is_not_stored_afterwards(database: str) -> None:
     """A gateway may hold it for days: it is let in no more, though no consent is required and none was noted."""
-    migrate(database)
     async with SampleStore(database) as store:
         await store.resolve_keys(["p1", "p2"], [("d1", "app")])
     query(database, "INSERT INTO consents (patient_key, category, purpose, valid_from, on_withdrawal, document,"

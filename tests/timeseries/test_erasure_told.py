@@ -20,7 +20,6 @@ from timeseries.archive_erase import UnderHold
 from timeseries.consent import Consents, Purpose, Stored
 from timeseries.erasure import erase
 from timeseries.holds import place
-from timeseries.migrate import migrate
 from timeseries.queries import load
 
 NOW = datetime.now(UTC)
@@ -30,7 +29,6 @@ COUNTS = """SELECT (SELECT count(*) FROM alerts WHERE patient_id = 'p1'),
 
 @pytest.fixture
 def migrated(database: str) -> str:
-    migrate(database)
     query(database, "INSERT INTO patients (patient_id) VALUES ('p1'), ('p2')")
     return database
 

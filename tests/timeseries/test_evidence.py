@@ -119,7 +119,6 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_stock(rule: Any, database: str) -> None:
-    migrate(database)
     rule(database)
 
 
@@ -131,7 +130,6 @@ def test_timescale(rule: Any, wasm: str) -> None:
 
 
 def test_a_snapshot_is_bounded_and_keeps_what_is_nearest(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate(database)
     people(database)
     monkeypatch.setattr(evidence, "PER_SERIES", 7)
     monkeypatch.setattr(evidence, "IN_ALL", 10)
@@ -145,7 +143,6 @@ def test_a_snapshot_is_bounded_and_keeps_what_is_nearest(database: str, monkeypa
 
 
 def test_two_take_each_alert_once(database: str) -> None:
-    migrate(database)
     people(database)
     alert(database)
     with psycopg.connect(database) as other:

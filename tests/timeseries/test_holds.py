@@ -18,7 +18,6 @@ from vitals.ids import InvalidId
 
 @pytest.fixture
 def known(database: str) -> str:
-    migrate(database)
     query(database, "INSERT INTO patients (patient_id) VALUES ('p1'), ('p2')")
     return database
 

@@ -249,7 +249,6 @@ def test_timescale(rule: Any, wasm: str) -> None:
 
 
 def test_every_class_has_its_policies(database: str) -> None:
-    migrate(database)
     found = query(
         database,
         "SELECT retention_class, array_agg(tier ORDER BY tier) FROM lifecycle_policies GROUP BY 1 ORDER BY 1",
@@ -267,20 +266,20 @@ def test_every_class_has_its_policies(database: str) -> None:
     assert raw == [("1 year", "2 years"), (None, "5 years"), (None, "10 years")]
 
 
-def test_what_the_old_table_said_is_taken_over(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_old_table_said_is_taken_over(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     every = migrations("stock")
     monkeypatch.setattr("timeseries.migrate.migrations", lambda mode: [one for one in every if one.number < 15])
     monkeypatch.setattr("timeseries.migrate._grant", lambda connection: None)
-    migrate(database)
+    migrate(empty_database)
     query(
-        database,
+        empty_database,
         "UPDATE retention_policies SET drop_after = CASE retention_class WHEN 'vital' THEN INTERVAL '8 years' "
         "WHEN 'technical' THEN INTERVAL '1 year' WHEN 'waveform' THEN INTERVAL '30 days' END",
     )
     monkeypatch.undo()
-    migrate(database)
+    migrate(empty_database)
     found = query(
-        database,
+        empty_database,
         "SELECT retention_class || ' ' || tier, archive_after::text, drop_after::text FROM lifecycle_policies "
         "WHERE tier IN ('raw', 'archive') AND retention_class NOT IN "
         "('activity', 'reported', 'audit', 'evidence', 'sample_ids', 'deletions') "
@@ -296,11 +295,12 @@ def test_what_the_old_table_said_is_taken_over(database: str, monkeypatch: pytes
         ("vital raw", "1 year", "8 years"),
         ("waveform raw", None, "30 days"),
     ]
-    assert query(database, "SELECT to_regclass('retention_policies'), to_regclass('retention_due')") == [(None, None)]
+    assert query(empty_database, "SELECT to_regclass('retention_policies'), to_regclass('retention_due')") == [
+        (None, None)
+    ]
 
 
 def test_one_at_a_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate(database)
     monkeypatch.setattr(lifecycle, "_PATIENCE_S", 0)
     with psycopg.connect(database, autocommit=True, application_name="the other one") as other:
         other.execute("SELECT pg_advisory_lock(lifecycle_key())")
@@ -311,7 +311,6 @@ def test_one_at_a_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate(database)
     monkeypatch.setenv("DATABASE_URL", database)
     settings.cache_clear()
     shown = CliRunner().invoke(app, ["db", "lifecycle"]).output

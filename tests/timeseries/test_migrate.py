@@ -23,13 +23,13 @@ def test_no_number_is_given_twice_and_they_run_in_order(mode: str) -> None:
     assert {one.mode for one in migrations(mode)} == {None, mode}
 
 
-def test_stock_from_nothing_and_again(database: str) -> None:
-    assert status(database).pending == names("stock")
-    assert migrate(database, dry_run=True) == names("stock")
-    assert query(database, "SELECT to_regclass('samples')") == [(None,)], "a dry run changes nothing"
-    assert migrate(database) == names("stock")
-    assert migrate(database) == []
-    found = status(database)
+def test_stock_from_nothing_and_again(empty_database: str) -> None:
+    assert status(empty_database).pending == names("stock")
+    assert migrate(empty_database, dry_run=True) == names("stock")
+    assert query(empty_database, "SELECT to_regclass('samples')") == [(None,)], "a dry run changes nothing"
+    assert migrate(empty_database) == names("stock")
+    assert migrate(empty_database) == []
+    found = status(empty_database)
     assert (found.mode, found.applied, found.pending) == ("stock", names("stock"), [])
 
 
@@ -77,15 +77,15 @@ def test_a_schema_of_the_other_mode_is_refused(database: str) -> None:
         migrate(database)
 
 
-def test_a_migration_that_fails_leaves_nothing_of_itself(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     good = migrations("stock")
     bad = module.Migration(len(good) + 1, "bad", None, "CREATE TABLE half (x int); SELECT 1 / 0;")
     monkeypatch.setattr(module, "migrations", lambda mode: [*good, bad])
     with pytest.raises(psycopg.errors.DivisionByZero):
-        migrate(database)
-    assert query(database, "SELECT to_regclass('half')") == [(None,)]
+        migrate(empty_database)
+    assert query(empty_database, "SELECT to_regclass('half')") == [(None,)]
     monkeypatch.undo()
-    assert migrate(database) == [], "the good ones before it are kept, and no lock is left"
+    assert migrate(empty_database) == [], "the good ones before it are kept, and no lock is left"
 
 
 def test_a_file_whose_name_says_no_number_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_file_whose_name_says_no_number_is_named(monkeypatch: pytest.MonkeyPat
         migrations("stock")
 
 
-def test_migrators_at_the_same_time_run_each_migration_once(database: str) -> None:
+def test_migrators_at_the_same_time_run_each_migration_once(empty_database: str) -> None:
     ran: list[list[str]] = []
     failed: list[BaseException] = []
     start = threading.Barrier(4)
@@ -105,7 +105,7 @@ def test_migrators_at_the_same_time_run_each_migration_once(database: str) -> No
     def work() -> None:
         start.wait()
         try:
-            ran.append(migrate(database))
+            ran.append(migrate(empty_database))
         except BaseException as error:  # noqa: BLE001 - reported by the assertion below
             failed.append(error)
 
@@ -209,7 +209,7 @@ def test_every_migration_says_when_it_may_run_and_what_it_locks() -> None:
 
 
 def test_before_a_deployment_only_what_the_old_release_bears(
-    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "sql" / "migrations"
     folder.mkdir(parents=True)
@@ -220,7 +220,7 @@ def test_before_a_deployment_only_what_the_old_release_bears(
     monkeypatch.setattr("timeseries.migrate.resources.files", lambda _: tmp_path)
     monkeypatch.setattr("timeseries.migrate._mirror_catalogue", lambda _: None)
     monkeypatch.setattr("timeseries.migrate._grant", lambda _: None)
-    assert [one.notes["locks"] for one in plan(database)] == ["see the file", "nothing", "b", "see the file"]
-    assert migrate(database, before_deploy=True) == ["0001_add", "0002_add"]
-    assert migrate(database, before_deploy=True) == []
-    assert migrate(database) == ["0003_take", "0004_add"]
+    assert [one.notes["locks"] for one in plan(empty_database)] == ["see the file", "nothing", "b", "see the file"]
+    assert migrate(empty_database, before_deploy=True) == ["0001_add", "0002_add"]
+    assert migrate(empty_database, before_deploy=True) == []
+    assert migrate(empty_database) == ["0003_take", "0004_add"]

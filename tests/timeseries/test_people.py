@@ -97,7 +97,6 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_stock(rule: Any, database: str) -> None:
-    migrate(database)
     rule(database)
 
 

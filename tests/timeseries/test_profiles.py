@@ -33,7 +33,6 @@ SHA = "a" * 64
 
 @pytest.fixture
 def url(database: str) -> str:
-    migrate(database)
     return database
 
 
@@ -220,11 +219,11 @@ async def test_a_profile_that_cannot_be_read_is_counted(profiles: Profiles, url:
     assert (set(people.profiles), people.unreadable) == ({"p2"}, 1)
 
 
-async def test_a_database_that_is_away_or_behind_says_so(database: str) -> None:
-    async with PeopleReader(database) as behind:  # not migrated
+async def test_a_database_that_is_away_or_behind_says_so(empty_database: str) -> None:
+    async with PeopleReader(empty_database) as behind:  # not migrated
         with pytest.raises(StoreUnavailable):
             await behind.current()
-        migrate(database)
+        migrate(empty_database)
         assert await behind.current() == People()
     async with PeopleReader("postgresql://nobody@127.0.0.1:1/nothing") as away:
         with pytest.raises(StoreUnavailable):

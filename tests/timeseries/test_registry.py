@@ -24,7 +24,6 @@ _FOREVER = (1 << 63) - 1
 
 @pytest.fixture
 def registry(database: str) -> Iterator[Registry]:
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         yield Registry(connection, "nurse-1")
 
@@ -110,11 +109,11 @@ async def test_recorders_see_a_change_within_seconds(registry: Registry, databas
         assert await cached.current() is first, "it looks every two seconds, not at every batch"
 
 
-async def test_a_database_that_is_away_or_behind_is_waited_for(database: str) -> None:
-    async with GateReader(database, strict=False) as reader:
+async def test_a_database_that_is_away_or_behind_is_waited_for(empty_database: str) -> None:
+    async with GateReader(empty_database, strict=False) as reader:
         with pytest.raises(StoreUnavailable):
             await reader.current()
-        migrate(database)
+        migrate(empty_database)
         assert (await reader.current()).is_open
 
 

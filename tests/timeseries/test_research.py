@@ -11,7 +11,6 @@ import pytest
 from tests.timeseries.making import query
 from tests.timeseries.test_roles import login
 from timeseries.consent import Consents, Purpose
-from timeseries.migrate import migrate
 
 DAY = timedelta(days=1)
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,7 +47,6 @@ INSERT INTO annotations (annotation_key, patient_key, metric_key, from_time, to_
 
 @pytest.fixture
 def consents(database: str) -> Iterator[Consents]:
-    migrate(database)
     for statement in MADE.split(";\n"):
         query(database, statement)
     with psycopg.connect(database, autocommit=True) as connection:

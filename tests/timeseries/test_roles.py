@@ -23,7 +23,6 @@ ROLES = (
 
 @pytest.fixture
 def migrated(database: str) -> str:
-    migrate(database)
     return database
 
 

@@ -28,7 +28,6 @@ HOUR = 3_600 * S
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[SampleStore]:
-    migrate(database)
     async with SampleStore(database) as opened:
         yield opened
 
@@ -180,10 +179,10 @@ def test_whole_days_cover_the_ranges_once(ranges: list[Range]) -> None:
         assert any(first - timedelta(days=1) < start <= last or start <= first for _, first, last in ranges)
 
 
-def test_the_migration_keeps_the_minutes_and_marks_what_they_lack(database: str) -> None:
-    migrate_below(database, 13)
+def test_the_migration_keeps_the_minutes_and_marks_what_they_lack(empty_database: str) -> None:
+    migrate_below(empty_database, 13)
     query(
-        database,
+        empty_database,
         "INSERT INTO samples SELECT t, t, t, extract(minute FROM t), 1, 1, 0, 1, 1, 0, 0, 60 FROM generate_series("
         "'2024-06-01'::timestamptz, '2024-06-01 03:00', '20 s') AS t",
     )
@@ -191,15 +190,15 @@ def test_the_migration_keeps_the_minutes_and_marks_what_they_lack(database: str)
         "INSERT INTO vitals_1m SELECT date_trunc('minute', time), 1, 1, 1, count(*), sum(value), min(value), "
         "max(value), min(value), max(value), sum(value * value) FROM samples GROUP BY 1"
     )
-    query(database, insert_old)
-    migrate(database)
-    assert stored(database, "vitals_1m") == {
-        key: (*values[:-1], -32_768.0) for key, values in direct(samples_of(database), "vitals_1m").items()
+    query(empty_database, insert_old)
+    migrate(empty_database)
+    assert stored(empty_database, "vitals_1m") == {
+        key: (*values[:-1], -32_768.0) for key, values in direct(samples_of(empty_database), "vitals_1m").items()
     }, "minutes are there at once, but for the zone"
     with pytest.raises(psycopg.errors.NotNullViolation):  # the old release's refresh: it must not eat dirty ranges
-        query(database, insert_old)
-    assert refresh(database) == 4
-    assert_levels(database, samples_of(database))
+        query(empty_database, insert_old)
+    assert refresh(empty_database) == 4
+    assert_levels(empty_database, samples_of(empty_database))
 
 
 @pytest.mark.timescale

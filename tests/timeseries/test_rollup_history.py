@@ -37,7 +37,6 @@ def test_levels_from_memory_are_those_of_a_direct_computation(drawn: list[tuple[
 
 @pytest.fixture
 def stock(database: str) -> str:
-    migrate(database)
     return database
 
 

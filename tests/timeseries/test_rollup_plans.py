@@ -96,7 +96,6 @@ def test_a_year_of_hours_reads_the_hours(wasm: str) -> None:
 
 @pytest.fixture
 def stock(database: str) -> str:
-    migrate(database)
     _fill(database, "2024-11-20", "10 minutes")
     query(
         database,

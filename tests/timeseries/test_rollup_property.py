@@ -20,7 +20,6 @@ _TABLES = (
 
 @pytest.fixture
 def stock(database: str) -> str:
-    migrate(database)
     return database
 
 

@@ -49,7 +49,7 @@ def test_neighbours_of_one_identity_are_seen(keys: list[tuple[int, ...]]) -> Non
     ]
 
 
-def test_postgresql_reads_and_writes_the_same_rows(database: str) -> None:
+def test_postgresql_reads_and_writes_the_same_rows(empty_database: str) -> None:
     """The server is the judge of the wire form: what it stored is compared as text, and read back as bytes."""
     given_ = rows(4)
     given_["value"] = [0.1, -0.0, 5e-324, 1.7976931348623157e308]
@@ -57,7 +57,7 @@ def test_postgresql_reads_and_writes_the_same_rows(database: str) -> None:
     given_["quality"] = [0.0, 1.0, 0.1, np.nan]
     given_["duration_ms"] = [0, -1, 2**31 - 1, -(2**31)]
     given_["zone_offset_min"] = [-32_768, 32_767, 0, 330]
-    with psycopg.connect(database, options="-c timezone=UTC") as connection:
+    with psycopg.connect(empty_database, options="-c timezone=UTC") as connection:
         connection.execute(
             "CREATE TABLE samples (time timestamptz, written_at timestamptz, received_at timestamptz, value float8, "
             "patient_key int, origin_key int, duration_ms int, quality real, metric_key smallint, flags smallint, "

@@ -30,7 +30,6 @@ LATER = 60 * S
 
 @pytest.fixture
 async def url(database: str) -> str:
-    migrate(database)
     return database
 
 

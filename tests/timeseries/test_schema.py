@@ -27,18 +27,16 @@ def without_comments(text: str) -> list[str]:
 
 
 def test_the_schema_file_is_what_the_migrations_leave(database: str) -> None:
-    migrate(database)
     assert read(database) == TARGET.read_text("utf-8"), "run: python tools/schema.py --write"
 
 
-def test_the_schema_file_makes_the_same_database_as_the_migrations(database: str) -> None:
+def test_the_schema_file_makes_the_same_database_as_the_migrations(empty_database: str) -> None:
     written = TARGET.read_text("utf-8")
-    query(database, written)
-    assert without_comments(read(database)) == without_comments(written)
+    query(empty_database, written)
+    assert without_comments(read(empty_database)) == without_comments(written)
 
 
 def test_both_modes_have_the_same_tables_and_columns(database: str, wasm: str) -> None:
-    migrate(database)
     migrate(wasm, prepare_threshold=None)
     stock, timescale = set(query(database, _COLUMNS)), set(query(wasm, _COLUMNS))
     assert stock - timescale == set()

@@ -19,7 +19,6 @@ from timeseries.alert_store import PostgresAlertStore
 from timeseries.console_reader import ConsoleReader
 from timeseries.deletion_store import DeletionStore, Mark, Outcome
 from timeseries.logins import let_in
-from timeseries.migrate import migrate
 from timeseries.model import Rejected
 from timeseries.quarantine_model import Selection
 from timeseries.quarantine_outbox import QuarantineOutbox
@@ -36,7 +35,6 @@ WORLD = World(
 
 @pytest.fixture
 def migrated(database: str) -> str:
-    migrate(database)
     return database
 
 

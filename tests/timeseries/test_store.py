@@ -27,7 +27,6 @@ GONE = 128
 
 @pytest.fixture
 async def url(database: str) -> str:
-    migrate(database)
     return database
 
 

@@ -36,7 +36,6 @@ async def stored(url: str, at_us: int) -> None:
 
 
 async def test_its_samples_are_stored_and_no_view_of_the_data_team_shows_them(database: str) -> None:
-    migrate(database)
     await stored(database, 1_717_243_200_000_000)
     assert refresh(database) > 0
     whole = "SELECT count(*) FROM current_samples WHERE patient_id = 'vigil-synthetic'"
@@ -53,7 +52,6 @@ async def test_its_samples_are_stored_and_no_view_of_the_data_team_shows_them(da
 
 
 async def test_the_heartbeat_s_role_sees_its_own_newest_sample_and_nothing_else(database: str) -> None:
-    migrate(database)
     with login(database, "vigil_heartbeat") as url:
         async with BeatReader(url) as reader:
             assert await reader.newest_us() is None
@@ -64,26 +62,26 @@ async def test_the_heartbeat_s_role_sees_its_own_newest_sample_and_nothing_else(
             assert refused(url, forbidden), forbidden
 
 
-async def test_a_database_that_is_away_or_not_migrated_is_no_answer(database: str) -> None:
+async def test_a_database_that_is_away_or_not_migrated_is_no_answer(empty_database: str) -> None:
     async with BeatReader("postgresql://vigil:x@127.0.0.1:1/vigil") as reader:
         with pytest.raises(StoreUnavailable):
             await reader.newest_us()
-    async with BeatReader(database) as reader:
+    async with BeatReader(empty_database) as reader:
         with pytest.raises(StoreUnavailable):
             await reader.newest_us()
-        migrate(database)
+        migrate(empty_database)
         assert await reader.newest_us() is None
 
 
-def test_only_the_heartbeat_gets_a_token_of_it(database: str) -> None:
+def test_only_the_heartbeat_gets_a_token_of_it(empty_database: str) -> None:
     with pytest.raises(TokenUnavailable, match="vigil db migrate"):
-        new(database)
-    migrate(database)
-    text = new(database)
-    assert query(database, "SELECT token_id, patient_id, kind FROM access_overview") == [
+        new(empty_database)
+    migrate(empty_database)
+    text = new(empty_database)
+    assert query(empty_database, "SELECT token_id, patient_id, kind FROM access_overview") == [
         (token_id_of(text), PATIENT, "bridge")
     ]
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
         tokens, registry = Tokens(connection, "nurse-1"), Registry(connection, "nurse-1")
         for wanted in (
             Wanted(PATIENT), Wanted("p1", synthetic=True), Wanted(PATIENT, subject=("https://issuer.example", "x")),
@@ -98,15 +96,15 @@ def test_only_the_heartbeat_gets_a_token_of_it(database: str) -> None:
                 registry.bind(device, patient, now)
         with pytest.raises(TokenRefused, match="synthetic patient"):
             tokens.create(Wanted(devices=(DEVICE,)))
-    assert query(database, "SELECT count(*) FROM access_tokens") == [(1,)]
+    assert query(empty_database, "SELECT count(*) FROM access_tokens") == [(1,)]
 
 
-async def test_the_doctor_looks_at_the_newest_beat_and_misses_no_consent_of_it(database: str) -> None:
-    assert checkup(database, []).heartbeat is None
-    migrate(database)
-    assert checkup(database, []).heartbeat == (None,)
-    await stored(database, system_clock() - 5_000_000)
-    seen = checkup(database, [])
+async def test_the_doctor_looks_at_the_newest_beat_and_misses_no_consent_of_it(empty_database: str) -> None:
+    assert checkup(empty_database, []).heartbeat is None
+    migrate(empty_database)
+    assert checkup(empty_database, []).heartbeat == (None,)
+    await stored(empty_database, system_clock() - 5_000_000)
+    seen = checkup(empty_database, [])
     assert seen.heartbeat is not None
     assert seen.heartbeat[0] is not None
     assert 5 <= seen.heartbeat[0] < 60

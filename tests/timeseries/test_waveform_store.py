@@ -36,7 +36,6 @@ def batch(lane: Partition, chunks: Any = (), states: Any = (), samples: Any = No
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[WaveformStore]:
-    migrate(database)
     async with WaveformStore(database) as opened:
         yield opened
 

@@ -16,7 +16,6 @@ from psycopg import sql
 from tests.timeseries.archive.making import HEART, Vault, copied_database, migrated_database
 from tests.timeseries.lifecycle_world import HOUR, START
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from vigil.embedded.postgres import EmbeddedPostgres
 
 NAME = "Anna Schmidt 1961-04-12"
@@ -87,7 +86,6 @@ def test_list_shows_what_is_there_and_what_was_brought_back(vault: Vault) -> Non
 
 
 def test_list_of_an_empty_archive(database: str) -> None:
-    migrate(database)
     assert (
         vigil("list", DATABASE_URL=database).stdout == "the archive is empty (or has nothing of what was asked for)\n"
     )
@@ -181,9 +179,9 @@ def test_without_settings(untouched: Vault) -> None:
     assert "chain: link 4" in vigil("list", DATABASE_URL=untouched.url).stdout, "the list needs no storage"
 
 
-def test_a_database_that_is_away_or_empty(database: str, tmp_path: Path) -> None:
+def test_a_database_that_is_away_or_empty(empty_database: str, tmp_path: Path) -> None:
     away = {"DATABASE_URL": "postgresql://vigil:topsecret@127.0.0.1:1/vigil", "VIGIL_ARCHIVE_URI": str(tmp_path)}
-    empty = {"DATABASE_URL": database, "VIGIL_ARCHIVE_URI": str(tmp_path)}
+    empty = {"DATABASE_URL": empty_database, "VIGIL_ARCHIVE_URI": str(tmp_path)}
     for arguments in (["list"], ["verify"], ["restore", "--all"], ["discard", "1"]):
         refused = vigil(*arguments, code=2, **away).stderr
         assert "error: the database does not answer: say the same again, nothing is lost" in refused

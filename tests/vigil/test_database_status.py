@@ -23,7 +23,6 @@ FILL = f"""
 
 @pytest.fixture
 def stock(database: str) -> str:
-    migrate(database)
     query(database, FILL)
     return database
 
@@ -116,8 +115,8 @@ def test_timescaledb_says_what_it_costs(wasm: str) -> None:
     assert any(line.startswith(f"samples about {ROWS:,} ") and " 5 2: " in line for line in lines)
 
 
-def test_before_the_first_migration_it_says_what_is_pending(database: str) -> None:
-    told = vigil("db", "status", DATABASE_URL=database)
+def test_before_the_first_migration_it_says_what_is_pending(empty_database: str) -> None:
+    told = vigil("db", "status", DATABASE_URL=empty_database)
     assert told.returncode == 1
     assert "applied nothing" in " ".join(told.stdout.split())
     assert "0001_people_and_devices" in told.stdout

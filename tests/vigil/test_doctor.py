@@ -117,12 +117,12 @@ async def test_a_topic_whose_retention_was_changed_by_hand_is_seen(kafka: object
     assert [one.says for one in told] == [f"retention.ms is 1000, expected {TOPICS[0].retention_ms}"]
 
 
-def test_a_schema_that_waits_is_said_and_the_rest_is_left_alone(database: str) -> None:
-    config = settings(database_url=database)
+def test_a_schema_that_waits_is_said_and_the_rest_is_left_alone(empty_database: str) -> None:
+    config = settings(database_url=empty_database)
     found = asyncio.run(database_check(config))
     assert by_what(found, "schema").verdict is Verdict.FAIL
     assert by_what(found, "schema").do == "run: vigil db migrate"
-    migrate(database)
+    migrate(empty_database)
     after = asyncio.run(database_check(config))
     assert {one.what for one in after if one.verdict is not Verdict.OK} == {"newest beat"}, after
     assert by_what(after, "newest beat").verdict is Verdict.SKIP
@@ -134,7 +134,6 @@ async def database_check(config: Settings) -> Sequence[Finding]:
 
 
 def test_asking_changes_nothing_and_counts_what_is_there(database: str) -> None:
-    migrate(database)
     seen = checkup(database, ["vigil_recorder", "nobody_at_all"])
     assert seen.roles == [("nobody_at_all", False, False), ("vigil_recorder", True, seen.roles[1][2])]
     assert abs(seen.ahead_s) < 5
@@ -267,27 +266,26 @@ def put_in_force(url: str, body: str) -> None:
     )
 
 
-def test_the_policy_in_force_is_read_as_the_watch_reads_it(database: str) -> None:
+def test_the_policy_in_force_is_read_as_the_watch_reads_it(empty_database: str) -> None:
     assert of_policy().says == "default 1, the program's own: no database is set"
-    assert of_policy(database_url=database).do == "run: vigil db migrate"
-    migrate(database)
-    assert of_policy(database_url=database).says == "default 1, the program's own: none was ever applied"
-    put_in_force(database, RIGHT)
-    found = of_policy(database_url=database)
+    assert of_policy(database_url=empty_database).do == "run: vigil db migrate"
+    migrate(empty_database)
+    assert of_policy(database_url=empty_database).says == "default 1, the program's own: none was ever applied"
+    put_in_force(empty_database, RIGHT)
+    found = of_policy(database_url=empty_database)
     assert found.verdict is Verdict.OK
     assert found.says.startswith("ward 4 v7 sha256:")
-    put_in_force(database, WRONG)
-    found = of_policy(database_url=database)
+    put_in_force(empty_database, WRONG)
+    found = of_policy(database_url=empty_database)
     assert found.verdict is Verdict.FAIL
     assert "version 8 of the database is refused: line 4: patient.*.limits.spo2_low.spo2" in found.says
     assert "p-17" not in repr(found)
     assert "vigil policy show" in found.do
-    with login(database, "vigil_gateway") as stranger:
+    with login(empty_database, "vigil_gateway") as stranger:
         assert of_policy(database_url=stranger).verdict is Verdict.SKIP
 
 
 def test_what_is_no_policy_at_all_quotes_nothing_of_it(database: str) -> None:
-    migrate(database)
     put_in_force(database, RIGHT + '[patient."p-17"]\n[patient."p-17"]\n')
     found = of_policy(database_url=database)
     assert "refused: line 4: (file): syntax" in found.says

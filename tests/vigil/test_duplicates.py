@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 from tests.timeseries.making import query
-from timeseries.migrate import migrate
 from vigil import healthkit
 from vitals.adapters import is_export
 
@@ -16,7 +15,6 @@ def test_what_the_import_calls_itself_is_declared_an_export() -> None:
 
 
 def test_the_status_shows_duplicates_by_adapter_and_reason(database: str) -> None:
-    migrate(database)
     query(
         database,
         """INSERT INTO duplicates VALUES

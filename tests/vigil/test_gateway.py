@@ -74,7 +74,6 @@ def values(own_broker: EmbeddedBroker, topic: str, count: int) -> set[float]:
 def test_a_phone_is_served_and_sigterm_ends_it_in_order(
     database: str, own_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    migrate(database)
     metrics = free_port()
     with served(database, own_broker.bootstrap, tmp_path, VIGIL_METRICS_PORT=str(metrics)) as gateway:
         gateway.worn("watch-1", "p-1")
@@ -98,7 +97,6 @@ def test_a_phone_is_served_and_sigterm_ends_it_in_order(
 
 
 def test_the_demos_line_for_a_shell_sends_a_sample(database: str, own_broker: EmbeddedBroker, tmp_path: Path) -> None:
-    migrate(database)
     tokens = pair(database, ["demo-01", YOU])
     with served(database, own_broker.bootstrap, tmp_path) as gateway:
         words = shlex.split(curl(gateway.url, tokens[YOU], system_clock()))
@@ -141,7 +139,6 @@ def _alive(gateway: Served) -> bool:
 
 
 def test_it_takes_data_while_the_broker_is_away_and_drains_later(database: str, tmp_path: Path) -> None:
-    migrate(database)
     port = free_port()
     with served(database, f"{HOST}:{port}", tmp_path) as gateway:
         token = gateway.token("p-1")
@@ -201,7 +198,6 @@ def test_half_of_a_sign_in_is_named() -> None:
 
 async def test_a_token_that_is_rotated_too_often_is_refused_and_not_told_to_come_back(database: str) -> None:
     """`Unavailable` would be answered 503 with Retry-After: the client would ask for the rest of the hour."""
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         made = Tokens(connection, "nurse-1").create(Wanted(patient="p1"))
     async with AccessBooks(database, every_s=60) as opened:

@@ -72,7 +72,6 @@ def strict(columns: SampleColumns) -> np.ndarray[Any, np.dtype[np.uint8]]:
 @pytest.fixture
 def record(database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[RawRecord]], None]:
     """Records by a recorder of yesterday, into the real store."""
-    migrate(database)
     monkeypatch.setattr(assemble, "reasons", strict)
 
     def take(records: Sequence[RawRecord]) -> None:
@@ -335,8 +334,8 @@ def test_a_database_that_is_away_is_one_clear_line() -> None:
         assert "sesame" not in done.stderr + done.stdout
 
 
-def test_a_schema_that_is_behind_says_so(database: str) -> None:
-    assert "vigil db migrate" in vigil("list", code=2, DATABASE_URL=database).stderr
+def test_a_schema_that_is_behind_says_so(empty_database: str) -> None:
+    assert "vigil db migrate" in vigil("list", code=2, DATABASE_URL=empty_database).stderr
 
 
 def test_a_broker_that_is_away_marks_nothing(database: str, record: Callable[[Sequence[RawRecord]], None]) -> None:

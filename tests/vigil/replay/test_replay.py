@@ -22,7 +22,6 @@ from stream.watch.engine import Engine
 from stream.watch.plan import default_plan
 from stream.watch.replay import replay
 from tests.timeseries.making import Partition, rows
-from timeseries.migrate import migrate
 from timeseries.store import SampleStore
 from vigil.cli import app
 from vigil.replay.burden import burden, patient_days
@@ -184,7 +183,6 @@ def test_the_plot_is_a_picture_with_a_bar_a_rule(tmp_path: Path) -> None:
 @pytest.fixture
 def stored(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A patient with half an hour of heart rate in the database, and an alert that had been raised."""
-    migrate(database)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("INSERT INTO patients (patient_key, patient_id) OVERRIDING SYSTEM VALUE VALUES (1, 'p1')")
         connection.execute("INSERT INTO devices (device_key, device_id) OVERRIDING SYSTEM VALUE VALUES (1, 'd1')")
