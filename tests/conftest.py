@@ -58,6 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> parallel.Gro
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    parallel.tell_apart(items)
     if worker := getattr(config, "workerinput", None):
         parallel.tell(parallel.arrange(items), Path(worker["folder"]))
 

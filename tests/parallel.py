@@ -12,6 +12,7 @@ a group (pytest-xdist issue 1386). So the groups go from the workers to the sche
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,19 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return self._group_of[nodeid]
+
+
+def tell_apart(items: list[pytest.Item]) -> None:
+    """Give each test an id of its own: of those that share one, xdist runs the first again and again.
+
+    schemathesis names its tests after their operations, and pytest 9.2 does not take an id from a name.
+    """
+    often = Counter(item.nodeid for item in items)
+    for item in items:
+        if often[item.nodeid] > 1 and item.parent is not None:
+            item._id = item.parent.id.child(item.name)
+    if shared := [nodeid for nodeid, times in Counter(item.nodeid for item in items).items() if times > 1]:
+        raise pytest.UsageError(f"these tests have an id in common with others: {', '.join(shared)}")
 
 
 def arrange(items: list[pytest.Item]) -> dict[str, str]:

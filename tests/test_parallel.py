@@ -92,3 +92,11 @@ def test_workers_draw_their_ports_apart(monkeypatch: pytest.MonkeyPatch) -> None
         drawn.append(ports._CANDIDATES)
     assert drawn[:3] == [range(20_000, 24_000), range(24_000, 28_000), range(28_000, 32_000)]
     assert drawn[3] == drawn[0], "a worker that follows a crashed one"
+
+
+def test_each_test_has_an_id_of_its_own(request: pytest.FixtureRequest) -> None:
+    """Of tests that share one, only the first would run: so it was with the operations of the gateway."""
+    ids = [item.nodeid for item in request.session.items]
+    assert len(ids) == len(set(ids))
+    operations = [one for one in ids if "test_every_operation_as_described" in one]
+    assert not operations or any("POST /v1/samples" in one for one in operations)
