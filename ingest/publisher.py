@@ -75,6 +75,16 @@ async def _gives_producer_ids(client: AIOKafkaClient) -> bool:
         await asyncio.sleep(0.1)
 
 
+async def started(client: Any) -> Any:
+    """Start a client of aiokafka's and return it; where that fails or is cancelled, nothing of it stays connected."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
+
+
 class Publisher:
     """Sends batches. `linger_ms` trades latency for smaller wire size: records that wait together compress together.
 
@@ -106,28 +116,22 @@ class Publisher:
             request_timeout_ms=round(self._timeout_s * 1_000),
         )
         try:
-            await producer.start()
+            self._producer = await started(producer)
         except (KafkaError, OSError) as error:
-            await producer.stop()
             raise BrokerUnreachable(f"no Kafka broker answers at {self._bootstrap_servers}") from error
-        except BaseException:
-            await producer.stop()
-            raise
-        self._producer = producer
 
     async def stop(self) -> None:
         """Send what waits, then disconnect. Cancelled, or after `timeout_s`, it sends no more and disconnects."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        try:
+        with contextlib.suppress(TimeoutError):  # by itself it would wait for the broker for ever
             async with asyncio.timeout(self._timeout_s):
-                await producer.stop()
-        except TimeoutError:  # it would wait for the broker for ever
-            await _abandon(producer)
-        except BaseException:
-            await _abandon(producer)
-            raise
+                try:
+                    await producer.stop()
+                except BaseException:
+                    await _abandon(producer)
+                    raise
 
     async def __aenter__(self) -> Self:
         await self.start()

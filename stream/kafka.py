@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from alerts.event import Message
-from ingest.publisher import can_be_idempotent
+from ingest.publisher import can_be_idempotent, started
 from stream import header_names
 
 UNDECODABLE: Final = Counter(
@@ -94,7 +94,7 @@ async def group_consumer(
             **fetching.settings(),
         )
         consumer.subscribe(list(topics), listener=listener)
-        return await _started(consumer)
+        return await started(consumer)
 
     consumer: AIOKafkaConsumer = await forever(group_id, "join", KafkaError, OSError)(start)
     try:
@@ -109,7 +109,7 @@ async def safe_producer(bootstrap_servers: str, service: str) -> AsyncIterator[A
 
     async def start() -> AIOKafkaProducer:
         idempotent = await can_be_idempotent(bootstrap_servers)
-        return await _started(
+        return await started(
             AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=idempotent)
         )
 
@@ -118,15 +118,6 @@ async def safe_producer(bootstrap_servers: str, service: str) -> AsyncIterator[A
         yield producer
     finally:
         await producer.stop()
-
-
-async def _started(client: Any) -> Any:
-    try:
-        await client.start()
-    except BaseException:
-        await client.stop()
-        raise
-    return client
 
 
 async def send_until_taken(
