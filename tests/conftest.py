@@ -4,11 +4,9 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,9 +14,9 @@ from psycopg import sql
 
 from tests import parallel
 from tests.services import Unavailable
+from tests.services.databases import copied_database, migrated_database
 from tests.services.kafka import ApacheKafka, ensure_jars
 from tests.services.timescale import TimescaleWasm, ensure_packages
-from timeseries.migrate import migrate
 from vigil.embedded.broker import EmbeddedBroker
 from vigil.embedded.postgres import EmbeddedPostgres
 
@@ -98,42 +96,24 @@ def _make_connecting_cheap(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def schema(postgres: EmbeddedPostgres) -> str:
+def schema(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The name of a database with the whole schema, to be copied: that takes a sixth of what migrating takes."""
-    name = "schema_of_vigil"
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        migrate(_url_of(postgres, name))
-        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-    return name
+    with migrated_database(postgres.url) as name:
+        yield name
 
 
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, schema: str) -> Iterator[str]:
     """The URL of a new database with the schema and no rows, dropped after the test."""
-    with _new_database(postgres, schema) as url:
+    with copied_database(postgres.url, schema) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a new database with nothing in it, dropped after the test."""
-    with _new_database(postgres, "template1") as url:
+    with copied_database(postgres.url, "template1") as url:
         yield url
-
-
-@contextmanager
-def _new_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    new = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    with psycopg.connect(server.url, autocommit=True) as admin:
-        admin.execute(new)
-        yield _url_of(server, name)
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _url_of(server: EmbeddedPostgres, name: str) -> str:
-    return f"{server.url.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.timeseries.archive.making import copied_database, migrated_database
+from tests.services.databases import copied_database
 from tests.timeseries.making import query
 from timeseries.access import AccessReader, TokenRefused, Tokens, Wanted, access_of
 from timeseries.access_books import MOST_TYPES, AccessBooks
@@ -35,12 +35,12 @@ SUBJECT = ("https://issuer.example", "ward-7")
 
 
 @pytest.fixture(scope="module")
-def furnished(postgres: EmbeddedPostgres) -> Iterator[str]:
+def furnished(postgres: EmbeddedPostgres, schema: str) -> Iterator[str]:
     """Watch `w1` on p1, strap `s1` on p2, a scale `k1` that nobody wears: a database to copy."""
-    with migrated_database(postgres.url) as name:
-        with psycopg.connect(f"{postgres.url.rpartition('/')[0]}/{name}", autocommit=True) as connection:
+    with copied_database(postgres.url, schema) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
             furnish(connection)
-        yield name
+        yield url.rpartition("/")[2]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Reviews: found in people under a plan, kept once, ended when they end, read by one clinician and by no role."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,6 @@ from psycopg import errors
 from stream.detectors.behaviour import ChangePolicy
 from stream.detectors.behaviour_review import ReviewPolicy
 from stream.review_job import REVIEWS
-from tests.timeseries.archive.making import copied_database, migrated_database
 from tests.timeseries.making import query
 from tests.timeseries.review_world import at, end_plan, looked, person, plan, put_days, put_people, stored, told
 from tests.timeseries.test_roles import ROLES, login
@@ -23,7 +21,6 @@ from timeseries.erasure_classes import erase_classes
 from timeseries.lifecycle import due, run
 from timeseries.review_model import ReviewUnavailable
 from timeseries.reviews import ReviewList
-from vigil.embedded.postgres import EmbeddedPostgres
 from vitals.ids import InvalidId
 
 WORDS = ("relapse", "mood", "depress", "suicid", "violen", "mania", "psycho", "withdraw", "disorder", "episode")
@@ -31,16 +28,9 @@ WORDS = ("relapse", "mood", "depress", "suicid", "violen", "mania", "psycho", "w
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
-@pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with migrated_database(postgres.url) as name:
-        yield name
-
-
 @pytest.fixture
-def url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
-    with copied_database(postgres.url, migrated) as database:
-        yield database
+def url(database: str) -> str:
+    return database
 
 
 def listed(url: str, who: str, *, everything: bool = False) -> list[str]:

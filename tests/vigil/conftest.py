@@ -1,19 +1,18 @@
-"""A database with the schema in it, made once a module and copied for each test; `vigil` is told of it."""
+"""A database with the schema in it, copied for each test; `vigil` is told of it."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.timeseries.archive.making import copied_database, migrated_database
+from tests.services.databases import copied_database
 from vigil.embedded.postgres import EmbeddedPostgres
 from vigil.settings import settings
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
+def migrated(schema: str) -> str:
     """The name of the database that is copied; a module may fill one of its own."""
-    with migrated_database(postgres.url) as name:
-        yield name
+    return schema
 
 
 @pytest.fixture

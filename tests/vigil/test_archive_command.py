@@ -13,19 +13,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.timeseries.archive.making import HEART, Vault, copied_database, migrated_database
+from tests.services.databases import copied_database
+from tests.timeseries.archive.making import HEART, Vault
 from tests.timeseries.lifecycle_world import HOUR, START
 from tests.timeseries.making import query
 from vigil.embedded.postgres import EmbeddedPostgres
 
 NAME = "Anna Schmidt 1961-04-12"
 TWO = "wearer-2-of-the-archive"
-
-
-@pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with migrated_database(postgres.url) as name:
-        yield name
 
 
 @pytest.fixture

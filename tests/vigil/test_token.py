@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner, Result
 
-from tests.timeseries.archive.making import migrated_database
+from tests.services.databases import copied_database
 from tests.timeseries.making import query
 from timeseries.registry import Description, Registry
 from vigil.commands.token import app
@@ -34,15 +34,15 @@ NAME = "Anna Schmidt 1961-04-12"
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres: EmbeddedPostgres) -> Iterator[str]:
+def migrated(postgres: EmbeddedPostgres, schema: str) -> Iterator[str]:
     """Watch `watch-1` on p-017, strap `strap-1` on p-018."""
-    with migrated_database(postgres.url) as name:
-        with psycopg.connect(f"{postgres.url.rpartition('/')[0]}/{name}", autocommit=True) as connection:
+    with copied_database(postgres.url, schema) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
             registry = Registry(connection, "nurse-1")
             for device, patient in (("watch-1", "p-017"), ("strap-1", "p-018")):
                 registry.register(device, Description(device_type="watch"))
                 registry.bind(device, patient, datetime(2026, 3, 1, tzinfo=UTC))
-        yield name
+        yield url.rpartition("/")[2]
 
 
 def token(*arguments: str) -> Result:

@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import numpy as np
 import psycopg
 from hypothesis import strategies as st
-from psycopg import sql
 from pyarrow import fs
 
 from tests.timeseries.lifecycle_world import DAY, HOUR, METRICS, START, World, to_rows
@@ -21,7 +19,6 @@ from timeseries.archive_chain import ArchivedFile
 from timeseries.archive_format import Words
 from timeseries.archive_verify import Verdict, verify
 from timeseries.lifecycle_archive import LifecycleArchive
-from timeseries.migrate import migrate
 from timeseries.rows import COLUMNS, ROW, Rows, sort_order
 from vitals.batch import NO_ZONE
 
@@ -59,27 +56,6 @@ def file_rows(draw: st.DrawFn, least: int = 0) -> Rows:
         for name, value in numbers.items():
             row[name] = value
     return rows[sort_order(rows)]
-
-
-@contextmanager
-def migrated_database(server: str) -> Iterator[str]:
-    """The name of a database to copy, migrated once for many tests."""
-    name = f"migrated_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        migrate(f"{server.rpartition('/')[0]}/{name}")
-        yield name
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@contextmanager
-def copied_database(server: str, of: str) -> Iterator[str]:
-    """The URL of a copy of a database, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(of)))
-        yield f"{server.rpartition('/')[0]}/{name}"
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 class Vault:

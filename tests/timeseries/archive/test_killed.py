@@ -26,8 +26,8 @@ def test_the_plan_holds_what_it_says() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_twenty_times_nothing_is_lost_and_nothing_is_twice(copied: str, tmp_path: Path) -> None:
-    found = attempt(PLAN, copied, tmp_path / "archive", print)
+def test_killed_twenty_times_nothing_is_lost_and_nothing_is_twice(database: str, tmp_path: Path) -> None:
+    found = attempt(PLAN, database, tmp_path / "archive", print)
     assert found["ok"], found
     assert sum(found["interrupts"].values()) == 20
     assert all(found["interrupts"].values())
@@ -35,20 +35,20 @@ def test_killed_twenty_times_nothing_is_lost_and_nothing_is_twice(copied: str, t
 
 
 @pytest.mark.timeout(120)
-def test_the_check_sees_what_is_lost_and_what_is_twice(copied: str, tmp_path: Path) -> None:
+def test_the_check_sees_what_is_lost_and_what_is_twice(database: str, tmp_path: Path) -> None:
     plan = Plan(rows=600, interrupts=0, patients=1, days=1)
-    query(copied, "INSERT INTO patients (patient_id) VALUES ('p1')")
-    query(copied, "INSERT INTO devices (device_id) VALUES ('d1'), ('d2')")
-    query(copied, "INSERT INTO origins (device_key, source_app) VALUES (1, 'app'), (2, 'app')")
+    query(database, "INSERT INTO patients (patient_id) VALUES ('p1')")
+    query(database, "INSERT INTO devices (device_id) VALUES ('d1'), ('d2')")
+    query(database, "INSERT INTO origins (device_key, source_app) VALUES (1, 'app'), (2, 'app')")
     rows = made(plan)
-    store(copied, rows)
-    trial = Trial(plan, copied, tmp_path / "archive", print, rows, random.Random(1))
+    store(database, rows)
+    trial = Trial(plan, database, tmp_path / "archive", print, rows, random.Random(1))
     trial._check(LIFECYCLE)
     with pytest.raises(NotWhatItWas, match="not what was put in"):
         trial.figures()
-    query(copied, "UPDATE samples SET quality = 0.5 WHERE time = (SELECT min(time) FROM samples)")
+    query(database, "UPDATE samples SET quality = 0.5 WHERE time = (SELECT min(time) FROM samples)")
     with pytest.raises(NotWhatItWas, match="no longer what was put"):
         trial._check(LIFECYCLE)
-    query(copied, "DELETE FROM samples WHERE time = (SELECT min(time) FROM samples)")
+    query(database, "DELETE FROM samples WHERE time = (SELECT min(time) FROM samples)")
     with pytest.raises(NotWhatItWas, match="no longer what was put"):
         trial._check(LIFECYCLE)
